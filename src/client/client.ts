@@ -118,6 +118,8 @@ export interface DaemonClient {
   ): Promise<BatchView>;
   /** Runs that are waited for together, newest first. */
   listBatches(query: BatchQuery): Promise<PageView<OneBatchView>>;
+  /** By its name or id; null where there is none. */
+  getBatch(name: string): Promise<OneBatchView | null>;
   /** For a token that may not read, the answer has `run_id` and `source` alone. */
   register(watch: WatchBody): Promise<WatchView>;
   /** Null when the run is not watched. */
@@ -259,6 +261,7 @@ function watchCalls(api: Caller) {
     registerBatch: (all, joining) =>
       api.call(watches.registerBatch, { body: { watches: [...all], ...joining } }),
     listBatches: (query) => api.list(batches.list, { query }),
+    getBatch: (name) => api.find(batches.get, { params: { name } }),
     register: (body) => api.call(watches.register, { body }) as Promise<WatchView>,
     getWatch: (run) => api.find(watches.get, runNamed(run)),
     getTimeline: (run) => api.find(watches.timeline, runNamed(run)),

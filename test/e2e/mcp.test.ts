@@ -66,6 +66,7 @@ const namesOf = async (client: Client) => (await client.listTools()).tools.map((
 const READS = [
   'list_attention',
   'list_runs',
+  'list_batches',
   'list_alerts',
   'list_workflows',
   'list_deliveries',
@@ -76,6 +77,7 @@ const READS = [
   'show_run',
   'explain_run',
   'wait_run',
+  'wait_batch',
 ];
 
 const WRITES = [
@@ -114,6 +116,43 @@ test('mcp without a token offers tools that change nothing, and they say how run
     isError: true,
     text: expect.stringMatching(/^run no-such-run is not watched; .*watch_run/),
   });
+});
+
+test('mcp has a run join a batch once it is confirmed, and waits until its runs have ended', async () => {
+  const client = await connected('write');
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'running', progress: 40 }] });
+  const given = { run_id: id, batch: 'nightly' };
+  const before = await call(client, 'watch_run', given);
+  expect(before.text).toContain('have it join the batch "nightly"');
+  expect((await daemon.api('/v1/batches/nightly')).status).toBe(404);
+  const missing = await call(client, 'wait_batch', { batch: 'nightly' });
+  expect(missing).toMatchObject({
+    isError: true,
+    text: 'there is no batch "nightly"; list_batches lists them',
+  });
+
+  const done = await call(client, 'watch_run', { ...given, confirm: true });
+  expect(done.text).toContain('It is in the batch "nightly", which stays open');
+  await waitForWatch(daemon, id, ({ run }) => run?.status === 'running');
+  const listed = await call(client, 'list_batches', { state: 'open' });
+  expect(listed.text).toMatch(
+    /^Batch "nightly" bat_\w+ is open: 1 run, 1 running, .*\/batches\/bat_/,
+  );
+  expect((await call(client, 'list_batches', { state: 'closed' })).text).toBe(
+    'No batch matches; without the filters there are some.',
+  );
+
+  const waiting = call(client, 'wait_batch', { batch: 'nightly', timeout: '10m' });
+  noxus.setStatus(id, 'failed', 40);
+  const { text, data } = await waiting;
+  expect(text).toMatch(/^Batch "nightly" bat_\w+ is open: 1 run, 1 failed/);
+  expect(text).toContain('It is open: more runs may join.');
+  expect(text).toContain(`- Run ${id} `);
+  expect(data).toMatchObject({ name: 'nightly', state: 'open', failed: [id] });
+
+  await daemon.api('/v1/batches/nightly/close', {});
+  const ended = await call(client, 'wait_batch', { batch: 'nightly', timeout: '10m' });
+  expect(ended.text).toMatch(/^Batch "nightly" bat_\w+ is completed: 1 run, 1 failed/);
 });
 
 test('wait_run tells a client that asks for it how the wait goes, and waits less than clients do', async () => {

@@ -62,23 +62,30 @@ function addWatchRun(serving: Serving): void {
           .optional()
           .describe('comes back with every event, such as {"order": "4711"}'),
         timeout: z.string().optional().describe('gives up on the run after this, such as 2h'),
+        batch: z
+          .string()
+          .optional()
+          .describe(
+            'the name of a batch that the run joins, which begins with its first run and stays open',
+          ),
         confirm,
       }),
       annotations: WRITES,
     },
-    ({ confirm: isConfirmed, endpoints, metadata, timeout, ...given }) =>
+    ({ confirm: isConfirmed, endpoints, metadata, timeout, batch, ...given }) =>
       attempt(async () => {
         await requireSources(given.source, client);
         await requireEndpoints(endpoints, client);
         const run = await runToWatch(given, serving);
-        if (isConfirmed !== true) return wouldWatch(run, endpoints, client);
-        const result = await registered(client, {
+        if (isConfirmed !== true) return wouldWatch(run, { endpoints, batch }, client);
+        const body = {
           run_id: run.runId,
           ...(run.source !== undefined && { source: run.source }),
           ...(endpoints !== undefined && { endpoints: [endpoints].flat() }),
           ...(metadata !== undefined && { metadata }),
           ...(timeout !== undefined && { timeout }),
-        });
+        };
+        const result = await registered(client, body, batch);
         const { watch } = result;
         if (watch === undefined || !('state' in watch)) {
           return answer(`Run ${run.runId} is watched.`, result);
@@ -90,6 +97,11 @@ function addWatchRun(serving: Serving): void {
         const text = [
           `Run ${watch.run_id} ${word}. ${subscribersText(now)}`,
           summaryOf(now, client.url),
+          ...(batch === undefined
+            ? []
+            : [
+                `It is in the batch ${quoted(batch)}, which stays open; wait_batch waits for all of it.`,
+              ]),
           ...(why === null
             ? []
             : [`It is not polled now, as source ${watch.source} says: ${quoted(why)}`]),
@@ -112,7 +124,10 @@ async function runToWatch(
 
 async function wouldWatch(
   run: RunRef,
-  endpoints: string | readonly string[] | undefined,
+  {
+    endpoints,
+    batch,
+  }: { endpoints?: string | readonly string[] | undefined; batch?: string | undefined },
   client: DaemonClient,
 ) {
   const watch = await client.getWatch(run);
@@ -120,21 +135,27 @@ async function wouldWatch(
     endpoints === undefined
       ? 'the endpoints that are notified by default'
       : [endpoints].flat().join(', ');
+  const joins = batch === undefined ? '' : `, and have it join the batch ${quoted(batch)}`;
   if (watch !== null) {
-    const text = `Run ${watch.run_id} is watched already. This would also notify ${notified}. ${subscribersText(watch)}\n${summaryOf(watch, client.url)}`;
+    const text = `Run ${watch.run_id} is watched already. This would also notify ${notified}${joins}. ${subscribersText(watch)}\n${summaryOf(watch, client.url)}`;
     return answer(`${text}\n${UNDONE}`, watch);
   }
   const of = run.source === undefined ? '' : ` of source ${run.source}`;
   return answerInWords(
-    `This would watch 1 run: ${run.runId}${of}, and notify ${notified}. runwatch does not know the run yet.\n${UNDONE}`,
+    `This would watch 1 run: ${run.runId}${of}, and notify ${notified}${joins}. runwatch does not know the run yet.\n${UNDONE}`,
   );
 }
 
 type Registration = BatchView['results'][number];
 
 /** The registration of one run. Throws RunwatchError where it is refused. */
-async function registered(client: DaemonClient, body: WatchBody): Promise<Registration> {
-  const { results } = await client.registerBatch([body]);
+async function registered(
+  client: DaemonClient,
+  body: WatchBody,
+  batch: string | undefined,
+): Promise<Registration> {
+  const joining = batch === undefined ? undefined : { batch, open: true };
+  const { results } = await client.registerBatch([body], joining);
   const [result] = results;
   if (result !== undefined && result.status < 300) return result;
   const problem = result?.error ?? { detail: 'the daemon did not say why' };

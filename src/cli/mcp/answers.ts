@@ -72,6 +72,7 @@ const OWN_WORDS: ReadonlySet<string> = new Set([
   'run_not_found',
   'watch_not_found',
   'alert_not_found',
+  'batch_not_found',
   'silence_not_found',
   'delivery_not_found',
 ]);

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type {
   AlertQuery,
+  BatchQuery,
   DeliveryQuery,
   DaemonClient,
   PageView,
@@ -8,6 +9,7 @@ import type {
   WorkflowQuery,
 } from '../../client/client.ts';
 import { ALERT_STATES, OPEN_STATES } from '../../core/alert/alert.ts';
+import { BATCH_STATES } from '../../core/batch.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { KNOWN_STATUSES } from '../../core/run/snapshot.ts';
@@ -40,6 +42,7 @@ import {
   alertLine,
   alertText,
   attentionText,
+  batchLine,
   deliveryLine,
   deliveryText,
   endpointLine,
@@ -70,6 +73,7 @@ function times(what: string) {
 export function addListingTools(serving: Serving): void {
   addListAttention(serving);
   addListRuns(serving);
+  addListBatches(serving);
   addListAlerts(serving);
   addListWorkflows(serving);
   addListDeliveries(serving);
@@ -170,6 +174,37 @@ function addListRuns({ server, client }: Serving): void {
             const { limit: _limit, cursor: _cursor, ...filters } = given;
             const asked = { ...filters, workflow_id: workflow };
             return whyNothing(RUNS, asked, (one) => client.listWatches(one));
+          },
+        });
+      }),
+  );
+}
+
+const BATCHES: Listed = { what: ['batch', 'batches'], order: 'the newest first' };
+
+function addListBatches({ server, client }: Serving): void {
+  server.registerTool(
+    'list_batches',
+    {
+      description:
+        'Batches, the newest first: runs that are waited for together, with how many of them have which status.',
+      inputSchema: argumentsOf({
+        state: oneOrMore(z.enum(BATCH_STATES))
+          .optional()
+          .describe('open: runs may join; closed: none may; completed: all have ended'),
+        ...paging,
+      } satisfies ArgumentsOf<BatchQuery>),
+      annotations: READS,
+    },
+    (given) =>
+      attempt(async () => {
+        const page = await client.listBatches(limited(given));
+        return listed(page, (batch) => batchLine(batch, client.url), {
+          ...BATCHES,
+          isLater: given.cursor !== undefined,
+          none: async () => {
+            const { state } = given;
+            return whyNothing(BATCHES, { state }, (one) => client.listBatches(one));
           },
         });
       }),

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
-import type { AlertDetailView, WatchView } from '../../client/types.ts';
+import type { AlertDetailView, OneBatchView, WatchView } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { usageError } from '../exit.ts';
 import { workflowIds } from '../listing.ts';
@@ -52,6 +52,15 @@ export function notWatched(runId: string): RunwatchError {
     `run ${runId} is not watched; list_runs lists those that are, and watch_run begins to watch one`,
     { code: 'watch_not_found' },
   );
+}
+
+/** The batch that a name or an id means. Throws RunwatchError. */
+export async function batchNamed(given: string, client: DaemonClient): Promise<OneBatchView> {
+  const batch = await client.getBatch(given);
+  if (batch !== null) return batch;
+  throw new RunwatchError(`there is no batch ${quoted(given)}; list_batches lists them`, {
+    code: 'batch_not_found',
+  });
 }
 
 /** The alert that a text names. Throws RunwatchError. */

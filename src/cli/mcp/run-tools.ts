@@ -1,17 +1,28 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
+import type { ServerNotification, ServerRequest } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
 import {
   isRunEvent,
   type DaemonClient,
   type EventView,
+  type OneBatchView,
   type WatchView,
 } from '../../client/client.ts';
+import { ACTIVE_MEMBERS, countMembers } from '../../core/batch.ts';
 import { formatDuration, parseDuration } from '../../core/time.ts';
 import { usageError } from '../exit.ts';
 import { answer, answerInWords, argumentsOf, attempt, READS, type Serving } from './answers.ts';
 import { explainRun } from './explain.ts';
-import { notWatched, readWatch, runArguments, runOf, type RunArguments } from './names.ts';
-import { quoted, runText, summaryOf } from './texts.ts';
+import {
+  batchNamed,
+  notWatched,
+  readWatch,
+  runArguments,
+  runOf,
+  type RunArguments,
+} from './names.ts';
+import { batchLine, quoted, runText, summaryOf } from './texts.ts';
 
 /** How often a run is read while a tool waits for it, ms. */
 const READ_EVERY_MS = 1_000;
@@ -60,6 +71,7 @@ export function addRunTools(serving: Serving): void {
       }),
   );
   addWaitRun(serving);
+  addWaitBatch(serving);
 }
 
 /** The latest events of a run, newest first. */
@@ -73,6 +85,15 @@ export async function latestEvents(watch: WatchView, client: DaemonClient): Prom
   return ofRun.filter(({ data }) => data.watch.source === watch.source);
 }
 
+const waitArgument = {
+  timeout: z
+    .string()
+    .optional()
+    .describe(
+      `such as 30s or 5m; default ${formatDuration(WAIT.fallbackMs)}, at most ${formatDuration(WAIT.mostMs)}`,
+    ),
+};
+
 function addWaitRun(serving: Serving): void {
   const { server, client } = serving;
   server.registerTool(
@@ -80,42 +101,104 @@ function addWaitRun(serving: Serving): void {
     {
       description:
         'Waits until a watched run ends or awaits human feedback, or the time is over; then says how it stands. May be called again. Of a run that was begun again after its end, call watch_run first.',
+      inputSchema: argumentsOf({ ...runArguments, ...waitArgument }),
+      annotations: READS,
+    },
+    ({ timeout, ...given }, call) =>
+      attempt(async () => {
+        const totalMs = waitMs(timeout);
+        const run = await runOf(given, serving);
+        const { found, summary } = await settled(totalMs, call, async () => {
+          const watch = await readWatch(run, client);
+          return { found: watch, summary: summaryOf(watch, client.url), isOver: isSettled(watch) };
+        });
+        return answer(summary, found);
+      }),
+  );
+}
+
+function addWaitBatch({ server, client }: Serving): void {
+  server.registerTool(
+    'wait_batch',
+    {
+      description:
+        'Waits until all runs of a batch have ended, or the time is over; then says how many have which status, and names those that failed. May be called again.',
       inputSchema: argumentsOf({
-        ...runArguments,
-        timeout: z
-          .string()
-          .optional()
-          .describe(
-            `such as 30s or 5m; default ${formatDuration(WAIT.fallbackMs)}, at most ${formatDuration(WAIT.mostMs)}`,
-          ),
+        batch: z.string().min(1).describe('the name of a batch, or its id'),
+        ...waitArgument,
       }),
       annotations: READS,
     },
-    ({ timeout, ...given }, { signal, _meta, sendNotification }) =>
+    ({ timeout, batch: name }, call) =>
       attempt(async () => {
         const totalMs = waitMs(timeout);
-        const beganAt = performance.now();
-        const run = await runOf(given, serving);
-        let reportedMs = 0;
-        for (;;) {
-          const watch = await readWatch(run, client);
-          const summary = summaryOf(watch, client.url);
-          const lastedMs = performance.now() - beganAt;
-          if (isSettled(watch)) return answer(summary, watch);
-          if (lastedMs >= totalMs) return answer(`The time is over. ${summary}`, watch);
-          const progressToken = _meta?.progressToken;
-          if (progressToken !== undefined && lastedMs - reportedMs >= WAIT.reportEveryMs) {
-            reportedMs = lastedMs;
-            const params = { progressToken, progress: lastedMs, total: totalMs };
-            await sendNotification({
-              method: 'notifications/progress',
-              params: { ...params, message: summary },
-            });
-          }
-          await delay(READ_EVERY_MS, undefined, { signal });
-        }
+        const { id } = await batchNamed(name, client);
+        const { found, summary } = await settled(totalMs, call, async () => {
+          const batch = await batchNamed(id, client);
+          const isIdle = batch.total > 0 && countMembers(batch.by_status, ACTIVE_MEMBERS) === 0;
+          const isOver = batch.state === 'completed' || (batch.state === 'open' && isIdle);
+          return { found: batch, summary: batchLine(batch, client.url), isOver };
+        });
+        const lines = found.state === 'open' ? [STAYS_OPEN] : [];
+        return answer([summary, ...lines, ...(await failuresOf(found, client))].join('\n'), found);
       }),
   );
+}
+
+const STAYS_OPEN =
+  'It is open: more runs may join. It completes once it is closed and its runs have ended, or an hour after its last run has ended.';
+
+/** Failed runs that are named. */
+const MOST_FAILURES = 10;
+
+/** The first runs of a batch that failed, and how many more did. */
+async function failuresOf(batch: OneBatchView, client: DaemonClient): Promise<string[]> {
+  const failed = batch.by_status.failed ?? 0;
+  if (failed === 0) return [];
+  const query = { batch: batch.id, state: 'finished', status: 'failed', limit: MOST_FAILURES };
+  const { data } = await client.listWatches(query);
+  const more = failed - data.length;
+  return [
+    ...data.map((watch) => `- ${summaryOf(watch, client.url)}`),
+    ...(more > 0 ? [`- and ${more} more; list_runs with this batch lists them`] : []),
+  ];
+}
+
+/** What a tool is called with besides its arguments. */
+type Call = RequestHandlerExtra<ServerRequest, ServerNotification>;
+
+/** How what is waited for stands. */
+interface Reading<Found> {
+  found: Found;
+  summary: string;
+  isOver: boolean;
+}
+
+/** Reads until it is over or the time is, and reports how it stands meanwhile to a client that asks for it. */
+async function settled<Found>(
+  totalMs: number,
+  { signal, _meta, sendNotification }: Call,
+  read: () => Promise<Reading<Found>>,
+): Promise<Reading<Found>> {
+  const beganAt = performance.now();
+  let reportedMs = 0;
+  for (;;) {
+    const reading = await read();
+    const { summary, isOver } = reading;
+    const lastedMs = performance.now() - beganAt;
+    if (isOver) return reading;
+    if (lastedMs >= totalMs) return { ...reading, summary: `The time is over. ${summary}` };
+    const progressToken = _meta?.progressToken;
+    if (progressToken !== undefined && lastedMs - reportedMs >= WAIT.reportEveryMs) {
+      reportedMs = lastedMs;
+      const params = { progressToken, progress: lastedMs, total: totalMs };
+      await sendNotification({
+        method: 'notifications/progress',
+        params: { ...params, message: summary },
+      });
+    }
+    await delay(READ_EVERY_MS, undefined, { signal });
+  }
 }
 
 async function watchOf(given: RunArguments, serving: Serving): Promise<WatchView> {

@@ -6,6 +6,7 @@ import type {
   DeliveryView,
   EndpointView,
   EventView,
+  OneBatchView,
   SilenceView,
   WatchView,
   WorkflowsView,
@@ -348,6 +349,20 @@ export function workflowLine(workflow: Workflow, dashboard: string): string {
   const called = name === null ? '' : ` ${quoted(name)}`;
   const query = new URLSearchParams({ workflow: id }).toString();
   return `Workflow${called} ${id} (source ${source}): ${parts.join(', ')}; ${pageOf(dashboard, 'runs')}?${query}`;
+}
+
+/** How the runs of a batch stand, in one line. */
+export function batchLine(batch: OneBatchView, dashboard: string): string {
+  const { id, name, state, total, expected, completed_at: completedAt } = batch;
+  const counts = Object.entries(batch.by_status).map(([status, amount]) => `${amount} ${status}`);
+  const parts = [
+    count(total, 'run'),
+    ...(expected === null ? [] : [`${expected} expected`]),
+    ...counts,
+    `began at ${batch.created_at}`,
+    ...(completedAt === null ? [] : [`completed at ${completedAt}`]),
+  ];
+  return `Batch ${quoted(name)} ${id} is ${state}: ${parts.join(', ')}; ${pageOf(dashboard, 'batches', id)}`;
 }
 
 /** How an endpoint does, in one line. */

@@ -29,8 +29,8 @@ export function addMcpVerb(cli: CommandLine): void {
 }
 
 const HELP = `
-Tools: list_attention, list_runs, list_alerts, list_workflows, list_deliveries, list_endpoints, list_silences,
-show_run, show_alert, show_delivery, explain_run and wait_run. With a token that may write also watch_run,
+Tools: list_attention, list_runs, list_batches, list_alerts, list_workflows, list_deliveries, list_endpoints, list_silences,
+show_run, show_alert, show_delivery, explain_run, wait_run and wait_batch. With a token that may write also watch_run,
 redeliver, acknowledge, unacknowledge, resolve_alert, silence and expire_silence; with one that has the scope
 admin also stop_run. These only say what they would touch unless they are called with confirm: true.
 Runs are resources, too: run://<source>/<run id>; those that changed last are listed.
