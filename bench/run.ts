@@ -4,6 +4,7 @@ import { PROFILES, type Profile } from '../src/core/watch/watch.ts';
 import { benchApi } from './api.ts';
 import { benchAttack } from './attack.ts';
 import { BAD_DAY_CELLS, benchBadDays } from './bad-days.ts';
+import { benchBatches } from './batches.ts';
 import { benchLists } from './lists.ts';
 import { benchBrowser } from './browser.ts';
 import { benchBudget, BUDGET_CELLS } from './budget.ts';
@@ -39,7 +40,7 @@ import { benchYear } from './year.ts';
 const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
-names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, slots, watches, api, memory, growth, deliver,
+names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, slots, watches, batches, api, memory, growth, deliver,
        store, places, shapes, streams,
        isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
@@ -83,6 +84,8 @@ rules:
 watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
+batches:
+  --rounds <n>         rounds with a batch and without (15)
 api:
   --count <n>          watches in the store (100000)
 memory:
@@ -207,6 +210,7 @@ const benches = {
       connections: bounded('connections', 64),
       profileDir,
     }),
+  batches: () => benchBatches({ rounds: rounds(15) }),
   api: () => api(100_000),
   memory,
   growth: () =>

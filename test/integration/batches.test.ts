@@ -213,6 +213,20 @@ describe('batch', () => {
     expect(events.map(({ data }) => data)).toMatchObject([{ reason: 'idle', total: 2 }]);
   });
 
+  test('the hour of an open batch begins anew with the end of a run that joined it', async () => {
+    await register(['a']);
+    await poll('a', 'completed');
+    await setClock(NOON + IDLE_MS - 1);
+    await register(['b']);
+    await poll('b', 'completed');
+    await setClock(NOON + 2 * IDLE_MS - 2);
+    await daemon.judgeDue();
+    expect(await current()).toMatchObject({ state: 'open' });
+    await setClock(NOON + 2 * IDLE_MS);
+    await daemon.judgeDue();
+    expect(await eventsOf('batch.completed')).toHaveLength(1);
+  });
+
   test('the name of a completed batch begins another, but not for its own members', async () => {
     await register(['a']);
     await close();
