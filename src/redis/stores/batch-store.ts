@@ -41,17 +41,27 @@ const CHUNK = 200;
 
 /**
  * `mayJoin(plan)` says whether a watch may join the batches that it is to join: they are as they were read.
- * `moveBatches(plan, now)` makes it join, and marks what has to be judged again since a member of it has moved. The
+ * `moveBatches(plan)` makes it join, and marks what has to be judged again since a member of it has moved. The
  * indexes say where the members stand by then.
  */
 export const BATCHES = `
+-- How a batch stands; without a state where it has no record.
+local function standingOf(key)
+  local fields = redis.call('HMGET', key, 'state', 'joined', 'version', 'expected', 'max_failed')
+  return {
+    state = fields[1], joined = tonumber(fields[2]), version = tonumber(fields[3]),
+    expected = tonumber(fields[4]), mostFailed = fields[5],
+  }
+end
+
 local function mayJoin(plan)
   for _, batch in ipairs(plan.members) do
     local join = batch.join
     local current = join and redis.call('HGET', plan.names, join.name)
     if current == batch.id then
-      local state, joined = unpack(redis.call('HMGET', batch.key, 'state', 'joined'))
-      if state ~= 'open' or tonumber(joined) >= plan.mostMembers then return false end
+      batch.standing = standingOf(batch.key)
+      local state, joined = batch.standing.state, batch.standing.joined
+      if state ~= 'open' or joined >= plan.mostMembers then return false end
     elseif join then
       if not join.doc or (current or '') ~= join.was then return false end
       if redis.call('ZCARD', plan.all) >= plan.mostBatches then return false end
@@ -60,18 +70,21 @@ local function mayJoin(plan)
   return true
 end
 
+local function begin(plan, batch)
+  redis.call('ZADD', plan.all, batch.join.createdAt, batch.id)
+  redis.call('HSET', batch.key, 'doc', batch.join.doc)
+  redis.call('HSET', plan.names, batch.join.name, batch.id)
+  return {state = 'open', joined = 0, version = 0}
+end
+
 local function joinBatch(plan, batch)
-  local join = batch.join
-  if redis.call('HGET', plan.names, join.name) ~= batch.id then
-    redis.call('ZADD', plan.all, join.createdAt, batch.id)
-    redis.call('HSET', batch.key, 'version', 1, 'state', 'open', 'joined', 0, 'doc', join.doc)
-    redis.call('HSET', plan.names, join.name, batch.id)
+  local it = batch.standing or begin(plan, batch)
+  it.joined = it.joined + 1
+  if it.expected and it.joined >= it.expected then
+    it.state = 'closed'
+    redis.call('HSET', batch.key, 'closed_by', 'expected')
   end
-  local joined = redis.call('HINCRBY', batch.key, 'joined', 1)
-  local expected = redis.call('HGET', batch.key, 'expected')
-  if expected and joined >= tonumber(expected) then
-    redis.call('HSET', batch.key, 'state', 'closed', 'closed_by', 'expected')
-  end
+  return it
 end
 
 local function hasAny(indexes)
@@ -81,20 +94,20 @@ local function hasAny(indexes)
   return false
 end
 
-local function moveBatches(plan, now)
+local function moveBatches(plan)
   for _, batch in ipairs(plan.members) do
-    if batch.join then joinBatch(plan, batch) end
-    local state, mostFailed = unpack(redis.call('HMGET', batch.key, 'state', 'max_failed'))
-    if state and state ~= 'completed' then
-      redis.call('HINCRBY', batch.key, 'version', 1)
-      if not batch.active or hasAny(batch.active) then
+    local it = batch.join and joinBatch(plan, batch) or standingOf(batch.key)
+    if it.state and it.state ~= 'completed' then
+      redis.call('HSET', batch.key, 'version', it.version + 1, 'state', it.state, 'joined', it.joined)
+      local fails = batch.hasFailed and it.mostFailed
+      local isActive = not batch.active or hasAny(batch.active)
+      if isActive then
         redis.call('ZREM', plan.idle, batch.id)
-        if batch.hasFailed and mostFailed then redis.call('ZADD', plan.due, now, batch.id) end
-      elseif state == 'closed' or (batch.hasFailed and mostFailed) then
-        redis.call('ZADD', plan.idle, 'NX', now, batch.id)
-        redis.call('ZADD', plan.due, now, batch.id)
       else
-        redis.call('ZADD', plan.idle, 'NX', now, batch.id)
+        redis.call('ZADD', plan.idle, 'NX', storeNow(plan.clock), batch.id)
+      end
+      if fails or (it.state == 'closed' and not isActive) then
+        redis.call('ZADD', plan.due, storeNow(plan.clock), batch.id)
       end
     end
   end

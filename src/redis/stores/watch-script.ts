@@ -194,7 +194,7 @@ if effects then
   if effects.learned then learn(effects.learned) end
   if effects.counted then countRuns(effects.counted) end
   audit(effects.audited)
-  if effects.batches then moveBatches(effects.batches, storeNow(effects.batches.clock)) end
+  if effects.batches then moveBatches(effects.batches) end
   for _, pool in ipairs(effects.raised and raise(effects.raised) or {}) do pools[#pools + 1] = pool end
 end
 
