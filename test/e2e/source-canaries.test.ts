@@ -270,7 +270,12 @@ async function watchOf(id: string, source = 'ci'): Promise<WatchJson> {
 /** Registers all runs, and waits until each has shown what it is, and then its end. */
 async function live(): Promise<void> {
   for (const run_id of RUNS) {
-    await daemon.api('/v1/watches', { run_id, source: 'ci', endpoints: ['hooks', 'audit'] });
+    await daemon.api('/v1/watches', {
+      run_id,
+      source: 'ci',
+      endpoints: ['hooks', 'audit'],
+      batch: 'nightly',
+    });
   }
   for (const source of Object.keys(SOURCES)) {
     await daemon.api('/v1/watches', { run_id: 'any', source });
@@ -343,6 +348,7 @@ test('no canary is in an answer of the daemon, its metrics or its pages', async 
       if (path.includes('{run_id}')) return RUNS.map((id) => path.replace('{run_id}', id));
       if (path === '/v1/lookup') return [`${path}?prefix=evt_&kind=event`];
       if (path === '/v1/endpoints/{name}/secret') return [];
+      if (path === '/v1/batches/{name}') return [path.replace('{name}', 'nightly')];
       const { data } = path.startsWith('/v1/alerts') ? alerts.body : deliveries.body;
       if (path.includes('{id}')) return data.map(({ id }) => path.replace('{id}', id));
       return [path];
