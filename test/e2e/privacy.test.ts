@@ -182,10 +182,10 @@ function configOf(): Record<string, unknown> {
   };
 }
 
-async function call(path: string, body?: unknown, token = TOKEN) {
+async function call(path: string, body?: unknown, token = TOKEN, method = 'POST') {
   const response = await fetch(`${daemon.url}${path}`, {
     headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    ...(body !== undefined && { method: 'POST', body: JSON.stringify(body) }),
+    ...(body !== undefined && { method, body: JSON.stringify(body) }),
   });
   const headers = JSON.stringify([...response.headers]);
   return { status: response.status, text: `${headers}\n${await response.text()}` };
@@ -198,12 +198,12 @@ async function json<Answer>(path: string): Promise<Answer> {
 
 /** What is sent to the daemon: all that is good, and some that is refused because of a secret. */
 async function register(): Promise<void> {
-  const webhook = {
+  const ofBatch = {
     url: ownUrl(perWatch.url),
-    events: ['*'],
     secret: SECRETS['the secret of a webhook that came with a watch'],
     headers: { 'x-own-key': SECRETS['a header of a webhook that came with a watch'] },
   };
+  const webhook = { ...ofBatch, events: ['*'] };
   for (const run_id of runIds) {
     const { status, text } = await call('/v1/watches', {
       run_id,
@@ -212,6 +212,13 @@ async function register(): Promise<void> {
     });
     expect(status).toBe(201);
     answers.push(text);
+  }
+  for (const [batch, settings] of Object.entries({ own: { webhook: ofBatch }, inherited: {} })) {
+    const path = `/v1/batches/${batch}`;
+    const set = await call(path, { expected: 1, ...settings }, TOKEN, 'PUT');
+    const joined = await call('/v1/watches', { run_id: runIds[0], endpoints: ['hooks'], batch });
+    expect([set.status, joined.status]).toEqual([201, 200]);
+    answers.push(set.text, joined.text);
   }
   const { text } = await call('/v1/watches', { run_id: 'refused-key', source: 'refusing' });
   answers.push(text);
@@ -280,9 +287,12 @@ beforeAll(async () => {
   await waitFor(
     () => {
       const notes = perWatch.received.map(({ body }) => JSON.parse(body) as RunwatchEvent);
-      return new Set(notes.map(({ data }) => data.run_id)).size === runIds.length;
+      const ofRuns = notes.filter(({ type }) => !type.startsWith('batch.'));
+      const batches = new Set(notes.flatMap(({ data }) => ('batch' in data ? [data.batch] : [])));
+      const seen = new Set(ofRuns.map(({ data }) => data.run_id));
+      return seen.size === runIds.length && batches.size === 2;
     },
-    { describe: 'something to be notes of every run' },
+    { describe: 'something to be notes of every run and of both batches' },
   );
 });
 
@@ -323,7 +333,7 @@ describe('secrets of a busy daemon', () => {
 
   test("no value in Redis contains a secret, BullMQ's included", async () => {
     const dump = await dumpRedis(redis.url);
-    for (const kind of ['watch:', 'event:', 'delivery:', 'attempts:', 'poll-default:']) {
+    for (const kind of ['watch:', 'event:', 'delivery:', 'attempts:', 'batch:', 'poll-default:']) {
       expect(dump.some(({ key }) => key.includes(`:${kind}`))).toBe(true);
     }
     for (const { key, text } of dump) expect([key, leaksIn(key + text)]).toEqual([key, []]);
@@ -355,7 +365,12 @@ describe('secrets of a busy daemon', () => {
       'get' in verbs && !path.endsWith('/stream') ? [path] : [],
     );
     expect(templates).toEqual(
-      expect.arrayContaining(['/v1/watches/{run_id}', '/v1/events', '/v1/deliveries/{id}']),
+      expect.arrayContaining([
+        '/v1/watches/{run_id}',
+        '/v1/batches/{name}',
+        '/v1/events',
+        '/v1/deliveries/{id}',
+      ]),
     );
     const concrete = templates.flatMap((path) => {
       if (path.includes('{run_id}')) return runIds.map((id) => path.replace('{run_id}', id));
@@ -363,6 +378,7 @@ describe('secrets of a busy daemon', () => {
       if (path.startsWith('/v1/alerts/')) return [];
       // It shows a secret by its purpose, to admins alone.
       if (path === '/v1/endpoints/{name}/secret') return [];
+      if (path === '/v1/batches/{name}') return ['/v1/batches/own', '/v1/batches/inherited'];
       if (path === '/v1/lookup') return [`${path}?prefix=evt_&kind=event`];
       if (path.includes('{id}')) return deliveries.map(({ id }) => path.replace('{id}', id));
       return /^\/v1\/(watches|events|deliveries)$/.test(path) ? [`${path}?limit=200`] : [path];
