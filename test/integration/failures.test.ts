@@ -7,6 +7,8 @@ import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { FAILURES, FAILURES_RULE } from '../../src/core/alert/failures.ts';
 import { MOST_GROUPS } from '../../src/core/alert/judgement.ts';
 import type { Rule } from '../../src/core/alert/rule.ts';
+import type { Matchers, Silence } from '../../src/core/alert/silence.ts';
+import { sum } from '../../src/core/arrays.ts';
 import type { AttentionItem } from '../../src/core/attention.ts';
 import type { EventType } from '../../src/core/event/event.ts';
 import { noLinks } from '../../src/core/run/links.ts';
@@ -112,7 +114,8 @@ const ACK = { by: 'ana', comment: null, until: null };
 const WF_1 = { source: 'default', workflowId: 'wf-1' };
 
 async function listed(query: { withAcknowledged?: boolean; sources?: string[] } = {}) {
-  const { items } = await open().attention.find({ withAcknowledged: false, ...query });
+  const { items, counts } = await open().attention.find({ withAcknowledged: false, ...query });
+  expect(sum(Object.values(counts))).toBe(items.length);
   return items;
 }
 
@@ -239,23 +242,72 @@ test('what a user does with an alert about a workflow holds for its failures, an
   expect(await listed({ withAcknowledged: true })).toEqual([]);
 });
 
-test('a silence about a workflow leaves its failures out, as it does alerts', async () => {
-  await end('run.failed');
-  await wait(SECOND);
-  const silence = {
-    id: 'sil_1',
+/** A silence that begins now. */
+function aSilence(matchers: Matchers, id = 'sil_1'): Silence {
+  return {
+    id,
+    matchers,
     startsAt: now,
     until: now + MINUTE,
     by: 'ana',
     comment: 'upgrade',
+    createdAt: now,
+    key: null,
   };
-  const matchers = { workflowId: ['wf-1'] };
-  await stores.silences.add({ ...silence, matchers, createdAt: now, key: null });
+}
+
+test('a silence about a workflow leaves its failures out, as it does alerts', async () => {
+  await end('run.failed');
+  await wait(SECOND);
+  await stores.silences.add(aSilence({ workflowId: ['wf-1'] }));
   expect(await listed()).toEqual([]);
   expect(await listed({ withAcknowledged: true })).toMatchObject([
     { suppressedBy: [{ kind: 'silence', id: 'sil_1' }] },
   ]);
   await wait(MINUTE);
+  expect(await listed()).toHaveLength(1);
+});
+
+test('a silenced alert is in attention again as soon as its silence ends, by its time or by hand', async () => {
+  use(aRule({ groupWaitMs: 0 }));
+  await end('run.failed');
+  await wait(SECOND);
+  const firing = await listed();
+  expect(firing.map(shown)).toEqual(['alert default/wf-1 1']);
+
+  const silence = aSilence({ rule: ['failed-runs'] });
+  await stores.silences.add(silence);
+  expect(await listed()).toEqual([]);
+  expect(await listed({ withAcknowledged: true })).toMatchObject([
+    { kind: 'alert', suppressedBy: [{ kind: 'silence', id: 'sil_1' }] },
+  ]);
+  await setClock(silence.until - 1);
+  expect(await listed()).toEqual([]);
+  await setClock(silence.until);
+  expect(await listed()).toEqual(firing);
+
+  const longer = { ...aSilence({ workflowId: ['wf-1'] }, 'sil_2'), until: now + DAY };
+  await stores.silences.add(longer);
+  await end('run.failed');
+  await wait(SECOND);
+  expect(await listed()).toEqual([]);
+  await stores.silences.replace(longer, { ...longer, until: now });
+  expect((await listed()).map(shown)).toEqual(['alert default/wf-1 2']);
+});
+
+test('an alert that two silences match is in attention again once both have ended', async () => {
+  use(aRule({ groupWaitMs: 0 }));
+  await end('run.failed');
+  await wait(SECOND);
+  const [first, second] = [
+    aSilence({ rule: ['failed-runs'] }),
+    aSilence({ source: ['default'] }, 'sil_2'),
+  ];
+  await stores.silences.add(first);
+  await stores.silences.add({ ...second, until: first.until + SECOND });
+  await setClock(first.until);
+  expect(await listed()).toEqual([]);
+  await setClock(first.until + SECOND);
   expect(await listed()).toHaveLength(1);
 });
 
@@ -434,7 +486,8 @@ test('attention says of any life what a reference says', async () => {
           await wait(Math.min(left, 10 * SECOND), process.engine);
           for (const one of all) one.passes();
         }
-        const { items } = await process.attention.find({ withAcknowledged: false });
+        const { items, counts } = await process.attention.find({ withAcknowledged: false });
+        expect(sum(Object.values(counts))).toBe(items.length);
         const said = all.map(({ id }) =>
           items
             .filter(({ workflowId }) => workflowId === id)
