@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import type { DaemonClient, RunwatchClient } from '../client/client.ts';
+import type { DaemonClient, FailedRuns, RunwatchClient } from '../client/client.ts';
 import { collectPages } from '../client/pages.ts';
 import type { PageView, WatchQuery, WorkflowsView } from '../client/types.ts';
 import { RunwatchError } from '../core/errors.ts';
@@ -278,15 +278,37 @@ export async function workflowIds(
   return [...new Set(ids)];
 }
 
+/** A text such as `workflow/invoices`: failures of a workflow, or those of the runs of a source without one. */
+export interface FailuresNamed {
+  place: 'workflow' | 'source';
+  name: string;
+}
+
+/** Reads such a text; null for one that means something else. */
+export function readFailures(text: string): FailuresNamed | null {
+  const [, place, name = ''] = /^\s*(workflow|source)\/(.+?)\s*$/.exec(text) ?? [];
+  return place === 'workflow' || place === 'source' ? { place, name } : null;
+}
+
+type WorkflowResolver = Omit<Resolver, 'client'> & {
+  client: Pick<DaemonClient, 'listWorkflows' | 'listSources'>;
+};
+
+/** The failures that such a text names. Throws RunwatchError. */
+export async function resolveFailures(
+  { place, name }: FailuresNamed,
+  resolver: WorkflowResolver,
+): Promise<FailedRuns> {
+  return place === 'source' ? { source: name, workflowId: null } : resolveWorkflow(name, resolver);
+}
+
 /**
  * The workflow that a name or an id means, of one source.
  * @throws RunwatchError `ambiguous_id`, `workflow_not_found`, and for a verb that writes those of `resolveId`
  */
-export async function resolveWorkflow(
+async function resolveWorkflow(
   text: string,
-  resolver: Omit<Resolver, 'client'> & {
-    client: Pick<DaemonClient, 'listWorkflows' | 'listSources'>;
-  },
+  resolver: WorkflowResolver,
 ): Promise<{ source: string; workflowId: string }> {
   const { client, source: named } = resolver;
   const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
@@ -306,7 +328,7 @@ export async function resolveWorkflow(
   }
   const lines = ids.flatMap((id) => sources.map((one) => `${plain(id)} of source ${plain(one)}`));
   throw new RunwatchError(
-    `"${plain(text)}" may be several workflows: name one by its id and --source\n  - ${lines.join('\n  - ')}`,
+    `"${plain(text)}" may be several workflows: name one by its id and its source\n  - ${lines.join('\n  - ')}`,
     { code: 'ambiguous_id' },
   );
 }

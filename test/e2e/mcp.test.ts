@@ -3,6 +3,7 @@ import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { DEFAULT_REQUEST_TIMEOUT_MSEC } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import { parseDuration } from '../../src/core/time.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { DEFAULT_WORKFLOW_ID } from '../../src/simulator/workflow.ts';
 import { waitFor } from '../support/wait-for.ts';
 import { waitForWatch } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
@@ -234,6 +235,93 @@ test('acknowledge does nothing without confirm, and says which run it would touc
     isError: true,
     text: 'there is no alert alr_unknown; list_alerts lists them',
   });
+});
+
+test('acknowledge takes the failures of a workflow by its name, and those of a source, with confirm alone', async () => {
+  const own = await startDaemonProcess({
+    config: {
+      sources: { default: { base_url: noxus.url, api_key: noxus.apiKey } },
+      polling: { min_interval: '50ms', max_interval: '100ms' },
+    },
+  });
+  const client = await connectMcp(own.url, 'a-token-of-any-kind');
+  const acknowledged = async () => {
+    const { body } = await own.api('/v1/attention?acknowledged=include');
+    const failed = body.data.find(({ kind }: { kind: string }) => kind === 'failed');
+    return failed?.acknowledged as { by: string } | null | undefined;
+  };
+  try {
+    const given = { id: 'workflow/Anything', by: '@ana', comment: 'provider is down' };
+    const steps = [{ after_ms: 0, status: 'failed' }];
+    const { id } = noxus.add({ steps, workflow_id: DEFAULT_WORKFLOW_ID });
+    await own.api('/v1/watches', { run_id: id });
+    await waitFor(async () => (await acknowledged()) === null);
+    await waitFor(async () => {
+      const { body } = await own.api('/v1/workflows');
+      return body.data.some(({ name }: { name: string | null }) => name === 'anything');
+    });
+    const whose = `of workflow "${DEFAULT_WORKFLOW_ID}" \\(source default\\)`;
+    const line = 'They are:\nfailed: runs of workflow "anything" \\(source default\\), since \\S+';
+
+    const asked = await call(client, 'acknowledge', given);
+    expect(asked.text).toMatch(
+      new RegExp(`^This would acknowledge the failures ${whose}\\. ${line}: "the run failed, .*`),
+    );
+    expect(asked.text).toMatch(/\nNothing has changed\./);
+    expect(await acknowledged()).toBeNull();
+    const none = await call(client, 'unacknowledge', { id: given.id, confirm: true });
+    expect(none.text).toMatch(
+      new RegExp(`^No user has acknowledged the failures ${whose}\\. ${line}`),
+    );
+
+    const done = await call(client, 'acknowledge', { ...given, confirm: true });
+    expect(done.text).toMatch(
+      new RegExp(
+        `^The failures ${whose} are acknowledged; unacknowledge takes it back\\. ${line}, acknowledged by "@ana": `,
+      ),
+    );
+    expect(done.data).toMatchObject({
+      source: 'default',
+      workflow_id: DEFAULT_WORKFLOW_ID,
+      acknowledged: { by: '@ana', comment: 'provider is down' },
+    });
+    expect(await acknowledged()).toMatchObject({ by: '@ana' });
+    expect((await call(client, 'list_attention')).text).not.toContain('failed');
+
+    const back = await call(client, 'unacknowledge', { id: given.id });
+    expect(back.text).toMatch(
+      new RegExp(`^This would take the acknowledgement back of the failures ${whose}\\. `),
+    );
+    expect(await acknowledged()).toMatchObject({ by: '@ana' });
+    const undone = await call(client, 'unacknowledge', { id: given.id, confirm: true });
+    expect(undone.text).toMatch(
+      new RegExp(`^The failures ${whose} are no longer acknowledged\\. ${line}: `),
+    );
+    expect(await acknowledged()).toBeNull();
+
+    const refusals = [
+      [
+        { id: 'workflow/no-such' },
+        'The call failed: "no workflow is called \\"no-such\\"; known are: anything"',
+      ],
+      [{ id: 'source/eu' }, 'there is no source "eu"; expected one of: default'],
+      [
+        { id: 'workflow/anything', source: 'eu' },
+        'there is no source "eu"; expected one of: default',
+      ],
+      [
+        { id: 'source/default' },
+        'The call failed: "no run without a workflow of source default has failed since one completed"',
+      ],
+    ] as const;
+    for (const [wrong, text] of refusals) {
+      const refused = await call(client, 'acknowledge', { ...given, ...wrong, confirm: true });
+      expect(refused).toMatchObject({ isError: true, text: expect.stringContaining(text) });
+    }
+  } finally {
+    await client.close();
+    await stopAll([own]);
+  }
 });
 
 test('stop_run is there for a token that may admin, and stops a run only with confirm', async () => {

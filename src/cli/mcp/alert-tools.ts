@@ -8,9 +8,11 @@ import { count, plain } from '../render/text.ts';
 import { resolveSilence } from '../resolve.ts';
 import { confirm, UNDONE } from './acting-tools.ts';
 import { answer, argumentsOf, attempt, oneOrMore, WRITES, type Serving } from './answers.ts';
+import { acknowledgeFailures, unacknowledgeFailures } from './failures.ts';
 import {
   alertOf,
   CONFIRMED,
+  failuresOf,
   noAlert,
   notWatched,
   readWatch,
@@ -31,8 +33,13 @@ const target = {
   id: z
     .string()
     .min(1)
-    .describe("an alert id (alr_…), or a run's id or URL; the beginning of an id does, too"),
-  source: z.string().optional().describe('of a run: the source, where several have it'),
+    .describe(
+      "an alert id (alr_…), or a run's id or URL, the beginning of an id does, too; workflow/ and the name or id of a workflow for its failures, source/ and the name of a source for those of runs without one",
+    ),
+  source: z
+    .string()
+    .optional()
+    .describe('of a run or a workflow: the source, where several have it'),
 };
 
 /** Adds the tools that change what becomes of alerts; they need a token that may write. */
@@ -54,7 +61,7 @@ function addAcknowledge(serving: Serving): void {
     'acknowledge',
     {
       description:
-        'Marks a run or an alert as taken in hand: no reminders and no escalation until its state changes. Without `confirm: true` it says what it would touch and does nothing.',
+        'Marks a run, an alert or the failures of a workflow as taken in hand: no reminders and no escalation until its state changes, and failures are left out of list_attention until a run completes. Without `confirm: true` it says what it would touch and does nothing.',
       inputSchema: argumentsOf({
         ...target,
         by,
@@ -73,6 +80,10 @@ function addAcknowledge(serving: Serving): void {
           if (alert === null) throw noAlert(before.id);
           const text = `Alert ${before.id} is acknowledged; unacknowledge takes it back.`;
           return alertAnswer(text, alert, client);
+        }
+        const failed = await failuresOf({ id, source }, serving);
+        if (failed !== null) {
+          return acknowledgeFailures(failed, { body, isConfirmed: isConfirmed === true }, client);
         }
         const run = await runToChange({ run_id: id, source }, serving);
         if (isConfirmed !== true) {
@@ -94,7 +105,7 @@ function addUnacknowledge(serving: Serving): void {
     'unacknowledge',
     {
       description:
-        'Takes the acknowledgement of a run or an alert back: reminders and escalation go on. Without `confirm: true` it says what it would touch and does nothing.',
+        'Takes the acknowledgement of a run, an alert or the failures of a workflow back: reminders and escalation go on. Without `confirm: true` it says what it would touch and does nothing.',
       inputSchema: argumentsOf({ ...target, confirm }),
       annotations: WRITES,
     },
@@ -110,6 +121,8 @@ function addUnacknowledge(serving: Serving): void {
           const text = `Alert ${alert.id} is no longer acknowledged.`;
           return alertAnswer(text, await alertOf(alert.id, serving), client);
         }
+        const failed = await failuresOf({ id, source }, serving);
+        if (failed !== null) return unacknowledgeFailures(failed, isConfirmed === true, client);
         const run = await runToChange({ run_id: id, source }, serving);
         const watch = await readWatch(run, client);
         const summary = summaryOf(watch, client.url);

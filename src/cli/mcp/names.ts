@@ -1,9 +1,9 @@
 import { z } from 'zod';
-import type { DaemonClient, RunRef } from '../../client/client.ts';
+import type { DaemonClient, FailedRuns, RunRef } from '../../client/client.ts';
 import type { AlertDetailView, OneBatchView, WatchView } from '../../client/types.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { usageError } from '../exit.ts';
-import { workflowIds } from '../listing.ts';
+import { readFailures, resolveFailures, workflowIds } from '../listing.ts';
 import { readRun, resolveAlert, resolveRun } from '../resolve.ts';
 import type { Serving } from './answers.ts';
 import { quoted } from './texts.ts';
@@ -86,12 +86,35 @@ export async function workflowsOf(
   given: string | readonly string[] | undefined,
   client: DaemonClient,
 ): Promise<string[] | undefined> {
-  // The message names workflows, which others have named: it comes in quotes.
-  return workflowIds(
-    given === undefined ? undefined : [given].flat().join(','),
-    client,
-    'workflow_not_found',
-  );
+  const text = given === undefined ? undefined : [given].flat().join(',');
+  return workflowIds(text, client).catch(throwQuoted);
+}
+
+/** The failures that arguments name; null where they name something else. Throws RunwatchError. */
+export async function failuresOf(
+  { id, source }: { id: string; source?: string | undefined },
+  { client, cli }: Serving,
+): Promise<FailedRuns | null> {
+  const named = readFailures(id);
+  if (named === null) return null;
+  if (named.place === 'source') {
+    await requireSources(named.name, client);
+    if (source === undefined || source === named.name) {
+      return { source: named.name, workflowId: null };
+    }
+    throw usageError(
+      `expected either source/${named.name} or the source ${quoted(source)}; not both`,
+    );
+  }
+  await requireSources(source, client);
+  const resolver = { client, cli, source, writes: CONFIRMED };
+  return resolveFailures(named, resolver).catch(throwQuoted);
+}
+
+/** Messages about workflows repeat names and ids that others chose: with this code they come in quotes. */
+function throwQuoted(error: unknown): never {
+  if (!(error instanceof RunwatchError)) throw error;
+  throw new RunwatchError(error.message, { code: 'workflow_not_found' });
 }
 
 /** Throws a usage error where there is no such source. */

@@ -58,10 +58,11 @@ type Item = AttentionView['data'][number];
 /** What needs a person, a line each, and how much it is. */
 export function attentionText(page: AttentionView, dashboard: string): string {
   if (page.total === 0) return 'Nothing needs attention.';
-  return [...page.data.map((item) => itemText(item, dashboard)), countsText(page)].join('\n');
+  return [...page.data.map((item) => attentionLine(item, dashboard)), countsText(page)].join('\n');
 }
 
-function itemText(item: Item, dashboard: string): string {
+/** What needs a person, in one line. */
+export function attentionLine(item: Item, dashboard: string): string {
   const { kind, since, message, count: amount, acknowledged } = item;
   const many = amount === 1 ? '' : ` (${amount})`;
   const taken = acknowledged ? `, acknowledged by ${quoted(acknowledged.by)}` : '';

@@ -2,7 +2,7 @@ import type { DaemonClient } from '../../client/client.ts';
 import type { AcknowledgeBody } from '../../client/types.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
-import { resolveWorkflow } from '../listing.ts';
+import { readFailures, resolveFailures } from '../listing.ts';
 import { untilText } from '../options.ts';
 import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
@@ -111,13 +111,10 @@ function targetOf(
       };
     };
   }
-  const [, place, name = ''] = /^\s*(workflow|source)\/(.+?)\s*$/.exec(text) ?? [];
-  if (place !== undefined) {
+  const named = readFailures(text);
+  if (named !== null) {
     return async () => {
-      const failed =
-        place === 'source'
-          ? { source: name, workflowId: null }
-          : await resolveWorkflow(name, resolver);
+      const failed = await resolveFailures(named, resolver);
       return {
         kind: 'failures of',
         id: text.trim(),
