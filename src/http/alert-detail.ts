@@ -35,18 +35,10 @@ export async function detailOf(
   const moments = await momentsOf(alerting, alert, token);
   const eventIds = [...moments, ...alert.notified].flatMap(({ eventId }) => eventId ?? []);
   const [deliveries, nodes] = await Promise.all([
-    deliveriesOf(process, new Set(eventIds)),
+    readSent(process, new Set(eventIds)),
     Promise.all(alert.runs.map((run) => nodesOf(process, alert, run))),
   ]);
-  const isWhole = mayConcern(token, '');
-  const sentTo = (eventId: string, endpoint: string) => {
-    const all = deliveries.get(eventId) ?? [];
-    return presentSent(
-      endpoint,
-      all.find((one) => one.endpoint === endpoint),
-      isWhole,
-    );
-  };
+  const sentTo = sentBy(deliveries, token);
   return {
     ...shown,
     runs: shown.runs.map((run, at) => Object.assign(run, { nodes: nodes[at] ?? null })),
@@ -58,7 +50,7 @@ export async function detailOf(
 
 function presentMoment(
   moment: Moment,
-  sentTo: (eventId: string, endpoint: string) => ReturnType<typeof presentSent>,
+  sentTo: ReturnType<typeof sentBy>,
 ): AlertDetail['history'][number] {
   const { kind, at, times = 1, firstAt = at, by = null, comment = null, until = null } = moment;
   const { eventId = null, to = [] } = moment;
@@ -73,6 +65,22 @@ function presentMoment(
     text: momentText(moment),
     event_id: eventId,
     deliveries: to.map((endpoint) => sentTo(eventId ?? '', endpoint)),
+  };
+}
+
+/** What became of a notification to an endpoint, as far as the token may see it. */
+export function sentBy(
+  deliveries: ReadonlyMap<string, readonly Delivery[]>,
+  token: TokenConfig | null,
+) {
+  const isWhole = mayConcern(token, '');
+  return (eventId: string, endpoint: string) => {
+    const all = deliveries.get(eventId) ?? [];
+    return presentSent(
+      endpoint,
+      all.find((one) => one.endpoint === endpoint),
+      isWhole,
+    );
   };
 }
 
@@ -99,7 +107,8 @@ function sentText(endpoint: string, { state, last }: Delivery, isWhole: boolean)
   return error === null || state === 'delivered' ? words[state] : `${words[state]}: ${error}`;
 }
 
-async function deliveriesOf(
+/** The deliveries of notifications, by the ids of their events. */
+export async function readSent(
   { stores: { deliveries } }: Process,
   eventIds: ReadonlySet<string>,
 ): Promise<Map<string, readonly Delivery[]>> {

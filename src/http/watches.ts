@@ -47,6 +47,7 @@ import {
 } from './present.ts';
 import { invalid, InvalidRequest, refusal, summaryOf } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
+import { alertsOfRun } from './run-alerts.ts';
 import type { Answer, Routes } from './schemas/routes.ts';
 import type { timelineSchema } from './schemas/timeline.ts';
 import { watchRequest, type watchOrReceipt, type watchSchema } from './schemas/watch.ts';
@@ -56,6 +57,11 @@ import { closedSource } from './sources.ts';
 export interface WatchView extends Watch {
   workflowName: string | null;
   runUrl: string | null;
+}
+
+/** A timeline with the alerts that have the run, as the API shows them. */
+interface RunTimeline extends Timeline {
+  alerts: z.output<typeof timelineSchema>['alerts'];
 }
 
 export type WatchResult =
@@ -234,13 +240,17 @@ export class WatchService {
     return isPurged;
   }
 
-  /** What happened around a run; null for an unknown watch. */
-  async timeline(named: WatchName): Promise<Timeline | null> {
+  /** What happened around a run, as far as a token may see it; null for an unknown watch. */
+  async timeline(named: WatchName, token: TokenConfig | null): Promise<RunTimeline | null> {
+    const { alerting, knownNames, stores } = this.daemon;
     const watch = await this.find(named);
-    const history = watch === null ? null : await this.daemon.stores.timelines.read(watch);
+    const history = watch === null ? null : await stores.timelines.read(watch);
     if (history === null) return null;
-    const events = await this.daemon.knownNames.named(history.events);
-    return timelineOf({ ...history, events });
+    const [events, alerts] = await Promise.all([
+      knownNames.named(history.events),
+      alertsOfRun(alerting, history, token),
+    ]);
+    return { ...timelineOf({ ...history, events }), alerts };
   }
 
   /**
@@ -475,7 +485,7 @@ export class WatchSlice implements Slice<Own> {
   }
 
   async timeline(request: Asked['timeline']) {
-    const timeline = await this.watches.timeline(watchNamed(request));
+    const timeline = await this.watches.timeline(watchNamed(request), request.token);
     if (timeline === null) throw notWatched(request);
     return presentTimeline(timeline);
   }
@@ -745,7 +755,7 @@ function presentError({ gone, missing, trouble }: WatchView): WatchJson['error']
 }
 
 /** A timeline as the API shows it. */
-function presentTimeline(timeline: Timeline): z.output<typeof timelineSchema> {
+function presentTimeline(timeline: RunTimeline): z.output<typeof timelineSchema> {
   return {
     states: timeline.states.map(({ at, until, status, progress }) => ({
       at: isoTime(at),
@@ -767,6 +777,7 @@ function presentTimeline(timeline: Timeline): z.output<typeof timelineSchema> {
       receiver_ms: split.receiverMs,
       attempts: attempts.map((one) => ({ at: isoTime(one.at), ...presentResult(one) })),
     })),
+    alerts: timeline.alerts,
     truncated: timeline.isCut,
   };
 }

@@ -4,10 +4,14 @@ import { Alerting } from '../../src/alert/alerting.ts';
 import type { TokenConfig } from '../../src/config/schema.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import type { InhibitRule } from '../../src/core/alert/rule.ts';
+import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { noLinks } from '../../src/core/run/links.ts';
 import { buildEvent } from '../../src/core/run/transition.ts';
+import type { Daemon } from '../../src/daemon.ts';
+import { alertsOfRun } from '../../src/http/run-alerts.ts';
 import { AlertService } from '../../src/http/alerts.ts';
+import { WatchService } from '../../src/http/watches.ts';
 import type { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { aSilence } from '../support/alert-stage.ts';
 import { newMark, newWatch, NOON, snapshot } from '../support/builders.ts';
@@ -62,7 +66,15 @@ function open(deliveries: DeliveryStore = stores.deliveries) {
   Object.assign(alerting, { rules });
   const show = (id: string, token: TokenConfig | null = null) =>
     new AlertService(alerting).get({ params: { id }, token });
-  return { engine: alerting.engine, show };
+  const alertsOf = async (runId: string, token: TokenConfig | null = null) => {
+    const daemon = Object.assign(process, { alerting }) as Daemon;
+    const timeline = await new WatchService(daemon).timeline(
+      { runId, sources: ['default'] },
+      token,
+    );
+    return timeline?.alerts;
+  };
+  return { alerting, engine: alerting.engine, show, alertsOf };
 }
 
 const NODES = {
@@ -186,4 +198,85 @@ test('an alert of a rule that is configured no more is shown without its words',
   const id = await fail('run-1');
   rules.book = new RuleBook([]);
   expect((await open().show(id)).rule_text).toBeNull();
+});
+
+test('timeline of a run has the alerts that count its events, with what they sent and what keeps them back', async () => {
+  const id = await fail('run-1');
+  const stored = await stores.timelines.read({ source: 'default', runId: 'run-1' });
+  expect(await open().alertsOf('run-1')).toEqual([
+    {
+      id,
+      rule: 'failed-runs',
+      state: 'firing',
+      acknowledged: null,
+      suppressed_by: [],
+      notified: (await open().show(id)).notified,
+      event_ids: stored!.events.map((event) => event.id),
+    },
+  ]);
+  await watches.commit({
+    before: null,
+    after: newWatch({ runId: 'run-2', run: snapshot({ id: 'run-2', workflow_id: 'wf-1' }) }),
+    events: [],
+    deliveries: [],
+  });
+  expect(await open().alertsOf('run-2')).toEqual([]);
+
+  const silence = {
+    id: 'sil_1',
+    by: 'root',
+    comment: 'deploy',
+    startsAt: now,
+    until: now + MINUTE,
+  };
+  await silences.add(aSilence({ ...silence, matchers: { rule: ['failed-runs'] } }));
+  await open().engine.acknowledge(id, { by: 'ana', comment: null, until: null });
+  expect(await open().alertsOf('run-1')).toMatchObject([
+    {
+      state: 'acknowledged',
+      acknowledged: { by: 'ana' },
+      suppressed_by: [{ kind: 'silence', by: 'root' }],
+    },
+  ]);
+  await open().engine.resolve(id, { by: 'ana', comment: null });
+  expect(await open().alertsOf('run-1')).toEqual([]);
+});
+
+test('timeline of a run does not count an event that its alert has not judged, nor those of a namesake', async () => {
+  await fail('run-1');
+  const { alertsOf } = open();
+  const [first] = (await alertsOf('run-1')) ?? [];
+  const { watch: before } = (await watches.get({ source: 'default', runId: 'run-1' }))!;
+  const failedAt = (at: number) => {
+    const change = { before, after: before, now: at, newMark, nodes: null, linksOf: noLinks };
+    return buildEvent(change, { type: 'run.failed' }, 2);
+  };
+  const stored = await stores.timelines.read({ source: 'default', runId: 'run-1' });
+  const { alerting } = open();
+  const counted = async (events: RunwatchEvent[]) => {
+    const [alert] = await alertsOfRun(alerting, { watch: before, events }, null);
+    return alert?.event_ids;
+  };
+  expect(await counted([...stored!.events, failedAt(now + SECOND)])).toEqual(first?.event_ids);
+  expect(await counted([failedAt(NOON - SECOND)])).toEqual([]);
+});
+
+test('timeline of a run shows a limited token the alerts of its sources, without users and deliveries of others', async () => {
+  const id = await fail('run-1');
+  const silence = { id: 'sil_1', by: 'root', startsAt: NOON, until: NOON + MINUTE };
+  await silences.add(aSilence({ ...silence, matchers: { rule: ['failed-runs'] } }));
+  expect(await open().alertsOf('run-1', OF_EU)).toMatchObject([
+    {
+      id,
+      suppressed_by: [{ kind: 'silence', id: null, by: null }],
+      notified: [{ endpoint: 'chat', delivery_id: null }],
+    },
+  ]);
+});
+
+test('timeline of a run hides alerts that are of no one source from a limited token', async () => {
+  rules.book = new RuleBook([aRule({ groupWaitMs: SECOND, groupBy: ['workflow_id'] })]);
+  const id = await fail('run-1');
+  expect(await open().alertsOf('run-1')).toMatchObject([{ id }]);
+  expect(await open().alertsOf('run-1', OF_EU)).toEqual([]);
 });

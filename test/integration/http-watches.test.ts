@@ -313,6 +313,7 @@ describe('the timeline of a run', () => {
       ],
       events: [],
       deliveries: [],
+      alerts: [],
       truncated: false,
     });
     expect((await server.fetch('/v1/watches/none/timeline')).status).toBe(404);

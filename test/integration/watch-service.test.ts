@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { AlertRules } from '../../src/alert/rules.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import type { ClosedSource } from '../../src/core/source/throttle.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
@@ -14,7 +15,7 @@ import {
   snapshot,
   webhookTo,
 } from '../support/builders.ts';
-import { testDaemon, testSource, type GivenDaemon } from '../support/daemon.ts';
+import { testDaemon, testProcess, testSource, type GivenDaemon } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const stores = openStores();
@@ -35,6 +36,7 @@ const openService = ({ poller, ...changes }: GivenDaemon = {}) => {
     now: () => NOON,
     deliverer: { egressGuard: createEndpointGuard() },
     poller: { sourceOf: () => undefined, ...poller },
+    alerting: { process: testProcess({ stores }), rules: new AlertRules(config) },
     ...changes,
   });
   Object.assign(daemon.poller, { process: daemon });
@@ -242,7 +244,7 @@ describe('the timeline of a run', () => {
       const deliveries = events.map((event) => newDelivery(after, event, 'ops', NOON + poll));
       await stores.watches.commit({ before, after, events, deliveries });
     }
-    const timeline = (await service.timeline(key))!;
+    const timeline = (await service.timeline(key, null))!;
     expect(timeline.isCut).toBe(true);
     expect(timeline.polls).toHaveLength(60);
     const sequences = timeline.events.map(({ event }) => event.data.sequence);
@@ -250,7 +252,7 @@ describe('the timeline of a run', () => {
     expect(sequences).toEqual(sequences.toSorted((a, b) => a - b));
     expect(timeline.deliveries).toHaveLength(200);
     expect(timeline.deliveries.at(-1)?.delivery.eventId).toBe(timeline.events.at(-1)?.event.id);
-    expect(await service.timeline({ runId: 'nothing' })).toBeNull();
+    expect(await service.timeline({ runId: 'nothing' }, null)).toBeNull();
   });
 });
 

@@ -165,6 +165,7 @@ export function sampleDelivery(changes: Partial<DeliveryView> = {}): DeliveryVie
 export function sampleTimeline(
   events: readonly EventView[],
   deliveries: readonly Partial<TimelineView['deliveries'][number]>[] = [],
+  alerts: TimelineView['alerts'] = [],
 ): TimelineView {
   return {
     states: [],
@@ -182,6 +183,7 @@ export function sampleTimeline(
       attempts: [],
       ...one,
     })),
+    alerts,
     truncated: false,
   };
 }

@@ -291,7 +291,7 @@ export function fakeServices(): FakeServices {
       async timeline({ runId }) {
         const watch = fake.store.get(runId);
         if (watch === undefined) return null;
-        return timelineOf({ watch, events: [], deliveries: [], isCut: false });
+        return { ...timelineOf({ watch, events: [], deliveries: [], isCut: false }), alerts: [] };
       },
       async acknowledge({ runId }, { by, comment = null, until }) {
         const watch = fake.store.get(runId);

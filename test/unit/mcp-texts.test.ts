@@ -471,6 +471,7 @@ function aTimeline(progressed: number): TimelineView {
         ],
       },
     ],
+    alerts: [],
     truncated: false,
   };
 }

@@ -173,7 +173,7 @@ export class RuleBook {
   }
 
   /** What rules have to judge of a run that a user watches no more; null where none is about it. */
-  leftBy(watch: Watch): AlertEntry | null {
+  leftBy(watch: Watch): Extract<AlertEntry, { kind: 'left' }> | null {
     const event = watchEvent(watch);
     const rules = this.judging.meeting(event).map(({ name }) => name);
     return rules.length === 0 ? null : { kind: 'left', event: { ...event, id: '', at: 0 }, rules };

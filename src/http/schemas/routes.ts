@@ -217,7 +217,7 @@ export const routes = {
       tag: 'Watches',
       summary: 'Show what happened around a run',
       description:
-        'States, polls, events and deliveries on one axis of time. They say when and how late a receiver was notified, and what took the time.',
+        'States, polls, events and deliveries on one axis of time, and the alerts that have the run. They say when and how late a receiver was notified, and what took the time.',
       scope: 'read',
       sources: 'limited',
       params: watchParams,

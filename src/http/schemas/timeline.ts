@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { POLL_MODES, POLL_OUTCOMES } from '../../core/watch/poll-history.ts';
+import { alertDetail } from './alert.ts';
 import { integer, milliseconds, time } from './common.ts';
 import { attemptSchema, deliverySchema } from './delivery.ts';
 import { eventOfAnyType } from './event.ts';
@@ -52,12 +53,35 @@ const timelineDelivery = deliverySchema
   })
   .meta({ id: 'TimelineDelivery', description: 'A delivery with its attempts.' });
 
+const timelineAlert = alertDetail
+  .pick({
+    id: true,
+    rule: true,
+    state: true,
+    acknowledged: true,
+    suppressed_by: true,
+    notified: true,
+  })
+  .extend({
+    event_ids: z.array(z.string()).meta({
+      description: 'The events of the run, among those in `events`, that the alert has counted.',
+    }),
+  })
+  .meta({
+    id: 'TimelineAlert',
+    description: 'An alert that goes on and has the run among its runs.',
+  });
+
 export const timelineSchema = z
   .object({
     states: z.array(runState),
     polls: z.array(poll).meta({ description: 'The last 60.' }),
     events: z.array(timelineEvent),
     deliveries: z.array(timelineDelivery),
+    alerts: z.array(timelineAlert).meta({
+      description:
+        'Alerts that go on and have the run among their runs, 20 at the most, the newest last. A token that is limited to sources sees those that are grouped by one of these.',
+    }),
     truncated: z.boolean().meta({
       description: 'True where there are more events or deliveries: these are the newest.',
     }),
