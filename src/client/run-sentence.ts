@@ -1,3 +1,4 @@
+import { suppressedText } from '../core/alert/suppression.ts';
 import { groupBy } from '../core/arrays.ts';
 import { isOutstanding } from '../core/delivery/state.ts';
 import { valueOf } from '../core/records.ts';
@@ -7,6 +8,7 @@ import { shortText, spanText } from '../core/time.ts';
 import type { EndpointView, EventView, TimelineView, WatchView } from './types.ts';
 
 type Delivery = TimelineView['deliveries'][number];
+type Alert = TimelineView['alerts'][number];
 type Run = NonNullable<WatchView['run']>;
 
 /** All that a sentence about a run is made of. */
@@ -23,7 +25,10 @@ export interface RunFacts {
 /** An endpoint, and the delivery by which it is notified of how the run stands. */
 export interface NotifiedEndpoint {
   endpoint: string;
-  deliveryId: string;
+  /** Null where it is not known. */
+  deliveryId: string | null;
+  /** The alert that notifies it; null where the watch does. */
+  alert: Pick<Alert, 'id' | 'rule'> | null;
 }
 
 /** One that has not been notified. */
@@ -65,24 +70,83 @@ export function runSentence(facts: RunFacts): RunSentence {
   const about = event === null ? [] : lastOf(events, event);
   const ids = new Set(about.map(({ id }) => id));
   const deliveries = timeline?.deliveries.filter(({ event_id: id }) => ids.has(id)) ?? [];
-  const [notified, missed]: [NotifiedEndpoint[], MissedEndpoint[]] = [[], []];
-  for (const [endpoint, its] of groupBy(deliveries, (one) => one.endpoint)) {
-    const taken = its.find(isTaken);
-    const last = its.at(-1);
-    if (taken !== undefined) notified.push({ endpoint, deliveryId: taken.id });
-    else if (last !== undefined) {
-      missed.push({ endpoint, deliveryId: last.id, why: whyMissed(last, facts) });
-    }
-  }
+  const byWatch = sentByWatch(deliveries, facts);
+  const alerts = (timeline?.alerts ?? []).map((alert) => sentByAlert(alert, about, facts.now));
+  const all = [byWatch, ...alerts];
+  const notified = onePerEndpoint(all.flatMap((one) => one.notified));
+  const known = new Set(notified.map(({ endpoint }) => endpoint));
+  const missed = onePerEndpoint(all.flatMap((one) => one.missed)).filter(
+    ({ endpoint }) => !known.has(endpoint),
+  );
+  const isSent = notified.length + missed.length > 0;
   return {
     what,
     place,
     rest,
-    notes: [...notes, ...acknowledgedNote(facts)],
+    notes: [...alerts.flatMap(({ note }) => note ?? []), ...notes, ...acknowledgedNote(facts)],
     notified,
     missed,
-    unsent: deliveries.length > 0 ? null : unsentText(facts, about, isUsual === true),
+    unsent: isSent ? null : unsentText(facts, about, isUsual === true),
   };
+}
+
+interface Sent {
+  notified: NotifiedEndpoint[];
+  missed: MissedEndpoint[];
+}
+
+function sentByWatch(deliveries: readonly Delivery[], facts: RunFacts): Sent {
+  const sent: Sent = { notified: [], missed: [] };
+  for (const [endpoint, its] of groupBy(deliveries, (one) => one.endpoint)) {
+    const taken = its.find(isTaken);
+    const last = its.at(-1);
+    if (taken !== undefined) sent.notified.push({ endpoint, deliveryId: taken.id, alert: null });
+    else if (last !== undefined) {
+      const why = whyMissed(last, facts);
+      sent.missed.push({ endpoint, deliveryId: last.id, alert: null, why });
+    }
+  }
+  return sent;
+}
+
+/** What an alert has sent since the first of some events; a note where that is nothing. */
+function sentByAlert(
+  alert: Alert,
+  about: readonly EventView[],
+  now: number,
+): Sent & { note: string | null } {
+  const counted = about.find(({ id }) => alert.event_ids.includes(id));
+  if (counted === undefined) return { notified: [], missed: [], note: null };
+  const since = Date.parse(counted.data.detected_at);
+  const sent = alert.notified.filter(({ at }) => Date.parse(at) >= since);
+  const { id, rule } = alert;
+  const toEndpoint = ({ endpoint, delivery_id: deliveryId }: Alert['notified'][number]) => {
+    return { endpoint, deliveryId, alert: { id, rule } };
+  };
+  return {
+    notified: sent.filter((one) => one.delivery_state === 'delivered').map(toEndpoint),
+    missed: sent
+      .filter((one) => one.delivery_state !== null && one.delivery_state !== 'delivered')
+      .map((one) => Object.assign(toEndpoint(one), { why: one.delivery_text })),
+    note:
+      sent.length > 0
+        ? null
+        : `Alert ${rule} has notified no endpoint of it ${whySuppressed(alert, now)}`,
+  };
+}
+
+/** What keeps the notifications of an alert back: `while silenced by ana, for another 2 h`. */
+function whySuppressed({ acknowledged, suppressed_by: by }: Alert, now: number): string {
+  const reasons = by.map((one) => `${suppressedText(one)}${endText(one.until, now)}`);
+  if (acknowledged !== null) {
+    reasons.push(`acknowledged by ${acknowledged.by}${endText(acknowledged.until, now)}`);
+  }
+  return reasons.length === 0 ? 'yet' : `while ${reasons.join(' and ')}`;
+}
+
+function onePerEndpoint<One extends NotifiedEndpoint>(all: readonly One[]): One[] {
+  const known = new Set<string>();
+  return all.filter(({ endpoint }) => known.size < known.add(endpoint).size);
 }
 
 /** The whole sentence as text: `Failed at Write summary after 6 s. Notified: chat. Not notified: …`. */
@@ -91,12 +155,10 @@ export function runSentenceText(facts: RunFacts): string {
   const at = place === null ? '' : ` at ${place}`;
   return [
     `${what}${at}${rest}`,
-    ...(notified.length === 0
-      ? []
-      : [`Notified: ${listText(notified.map(({ endpoint }) => endpoint))}`]),
+    ...(notified.length === 0 ? [] : [`Notified: ${endpointsText(notified, () => '')}`]),
     ...(missed.length === 0
       ? []
-      : [`Not notified: ${listText(missed.map(({ endpoint, why }) => `${endpoint} (${why})`))}`]),
+      : [`Not notified: ${endpointsText(missed, ({ why }) => ` (${why})`)}`]),
     ...(unsent === null ? [] : [unsent]),
     ...notes,
   ]
@@ -107,9 +169,25 @@ export function runSentenceText(facts: RunFacts): string {
 /** Endpoints that a sentence names; of more it says how many. */
 export const MOST_NAMED = 8;
 
-function listText(names: readonly string[]): string {
+function listText(names: readonly string[], separator = ', '): string {
   const more = names.length - MOST_NAMED;
-  return names.slice(0, MOST_NAMED).join(', ') + (more > 0 ? ` and ${more} more` : '');
+  return names.slice(0, MOST_NAMED).join(separator) + (more > 0 ? ` and ${more} more` : '');
+}
+
+function endpointsText<One extends NotifiedEndpoint>(
+  all: readonly One[],
+  whyOf: (one: One) => string,
+): string {
+  const names = all.map((one) => {
+    const by = one.alert === null ? '' : ` by alert ${one.alert.rule}`;
+    return `${one.endpoint}${by}${whyOf(one)}`;
+  });
+  return listText(names, endpointSeparator(all));
+}
+
+/** What stands between endpoints: `ops; chat by alert failed-runs` leaves no doubt which one the alert notifies. */
+export function endpointSeparator(all: readonly NotifiedEndpoint[]): string {
+  return all.some(({ alert }) => alert !== null) ? '; ' : ', ';
 }
 
 /** The events since the run was begun again, or all. */
@@ -259,9 +337,13 @@ function unstopped(message: string): string {
 function acknowledgedNote({ watch: { acknowledged }, now }: RunFacts): string[] {
   if (acknowledged === null) return [];
   const { by, at, comment, until } = acknowledged;
-  const end = until === null ? '' : `, for another ${shortText(Date.parse(until) - now)}`;
   const why = comment === null ? '' : `: ${unstopped(comment)}`;
-  return [`Acknowledged by ${by} ${shortText(now - Date.parse(at))} ago${end}${why}`];
+  const ago = shortText(now - Date.parse(at));
+  return [`Acknowledged by ${by} ${ago} ago${endText(until, now)}${why}`];
+}
+
+function endText(until: string | null, now: number): string {
+  return until === null ? '' : `, for another ${shortText(Date.parse(until) - now)}`;
 }
 
 function isTaken({ state, attempts }: Delivery): boolean {

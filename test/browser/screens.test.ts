@@ -363,7 +363,7 @@ describe('a run', () => {
           state: at === 29 ? 'dead' : 'delivered',
           attempts: [],
         }));
-        await route.fulfill({ json: { ...body, deliveries: others } });
+        await route.fulfill({ json: { ...body, deliveries: others, alerts: [] } });
       });
       await page.reload();
       await page.getByText('8 of 30 endpoints are drawn').waitFor();
@@ -372,6 +372,24 @@ describe('a run', () => {
       expect(await headline.getByRole('link').count()).toBe(9);
       await headline.getByRole('button', { name: '21 more' }).click();
       await headline.getByRole('link', { name: 'endpoint-28' }).waitFor();
+    });
+  });
+
+  test('page of a run begins with the endpoints that an alert has notified, and leads to the alert', async () => {
+    await waitFor(async () => {
+      const { body } = await stage.daemon.api(`/v1/watches/${failed}/timeline`);
+      return body.alerts[0]?.notified[0]?.delivery_state === 'delivered';
+    });
+    await withPage(`/runs/default/${failed}`, async (page) => {
+      await page.route(`**/v1/watches/${failed}/timeline?*`, async (route) => {
+        const body = await (await route.fetch()).json();
+        await route.fulfill({ json: { ...body, deliveries: [] } });
+      });
+      await page.reload();
+      const headline = page.locator('.headline');
+      await headline.getByText('Notified: ops by alert failed-runs.').waitFor();
+      await headline.getByRole('link', { name: 'failed-runs' }).click();
+      await page.waitForURL(new RegExp(`/alerts/${alert}$`));
     });
   });
 

@@ -1,6 +1,10 @@
 import { expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { runSentence, runSentenceText } from '../../src/client/run-sentence.ts';
+import {
+  runSentence,
+  runSentenceText,
+  type NotifiedEndpoint,
+} from '../../src/client/run-sentence.ts';
 import type { EventView, TimelineView, WatchView } from '../../src/client/types.ts';
 import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
 import { EVENT_TYPES } from '../../src/core/event/event.ts';
@@ -24,6 +28,7 @@ const NODES = {
   names: { 'n-2': 'Write summary' },
 };
 
+type Alert = TimelineView['alerts'][number];
 type Delivery = TimelineView['deliveries'][number];
 
 const eventOf = (type: string, changes: Partial<EventView['data']> = {}): EventView => ({
@@ -51,17 +56,42 @@ const trouble = (code: string, message = 'It answered 500.') => ({
   since: '2025-05-04T09:55:00.000Z',
 });
 
+const sentByAlert = (
+  endpoint: string,
+  state: Delivery['state'] | null,
+  at = '2025-05-04T09:59:59.000Z',
+): Alert['notified'][number] => ({
+  endpoint,
+  at,
+  event_id: 'evt of the alert',
+  delivery_id: `dlv ${endpoint} by alert`,
+  delivery_state: state,
+  delivery_text: state === 'dead' ? 'given up: status 503' : 'waiting to be sent',
+});
+
+const alertOf = (type: string, changes: Partial<Alert> = {}): Alert => ({
+  id: 'alr_1',
+  rule: 'failed-runs',
+  state: 'firing',
+  acknowledged: null,
+  suppressed_by: [],
+  notified: [],
+  event_ids: [`evt ${type}`],
+  ...changes,
+});
+
 interface Case {
   watch?: Partial<WatchView>;
   events?: EventView[];
   deliveries?: Partial<Delivery>[];
   endpoints?: Parameters<typeof sampleEndpoint>[0][];
+  alerts?: Alert[];
 }
 
-const textOf = ({ watch, events = [], deliveries, endpoints = [] }: Case) =>
+const textOf = ({ watch, events = [], deliveries, endpoints = [], alerts }: Case) =>
   runSentenceText({
     watch: sampleWatch(watch),
-    timeline: sampleTimeline(events, deliveries),
+    timeline: sampleTimeline(events, deliveries, alerts),
     endpoints: endpoints.map((one) => sampleEndpoint(one)),
     now: NOW,
   });
@@ -240,6 +270,97 @@ const CASES: readonly (readonly [string, Case])[] = [
       deliveries: [sent('watch.unreachable', 'ops', taken)],
     },
   ],
+  [
+    'Failed at Write summary after 6 s. Notified: ops; chat by alert failed-runs. Not notified: mail by alert failed-runs (given up: status 503).',
+    {
+      watch: ended('failed'),
+      events: [eventOf('run.failed')],
+      deliveries: [sent('run.failed', 'ops', taken)],
+      alerts: [
+        alertOf('run.failed', {
+          notified: [
+            sentByAlert('chat', 'delivered'),
+            sentByAlert('ops', 'delivered'),
+            sentByAlert('mail', 'dead'),
+            sentByAlert('pager', null),
+          ],
+        }),
+      ],
+    },
+  ],
+  // An endpoint that one of them has reached knows.
+  [
+    'Failed at Write summary after 6 s. Notified: chat by alert failed-runs.',
+    {
+      watch: ended('failed'),
+      events: [eventOf('run.failed')],
+      deliveries: [sent('run.failed', 'chat', { state: 'dead' })],
+      alerts: [alertOf('run.failed', { notified: [sentByAlert('chat', 'delivered')] })],
+    },
+  ],
+  [
+    'Failed at Write summary after 6 s. Not notified: chat by alert failed-runs (waiting to be sent).',
+    {
+      watch: ended('failed'),
+      events: [eventOf('run.failed')],
+      alerts: [alertOf('run.failed', { notified: [sentByAlert('chat', 'pending')] })],
+    },
+  ],
+  // What an alert sent before the run failed says nothing of that.
+  [
+    'Failed at Write summary after 6 s. Sent to no endpoint of the watch. Alert failed-runs has notified no endpoint of it yet.',
+    {
+      watch: ended('failed'),
+      events: [eventOf('run.failed')],
+      alerts: [
+        alertOf('run.failed', {
+          notified: [sentByAlert('chat', 'delivered', '2025-05-04T09:00:00.000Z')],
+        }),
+      ],
+    },
+  ],
+  [
+    'Failed at Write summary after 6 s. Sent to no endpoint of the watch. Alert failed-runs has notified no endpoint of it while silenced by ana, for another 13 min.',
+    {
+      watch: ended('failed'),
+      events: [eventOf('run.failed')],
+      alerts: [
+        alertOf('run.failed', {
+          suppressed_by: [
+            { kind: 'silence', id: 'sil_1', by: 'ana', until: '2025-05-04T10:13:00.000Z' },
+          ],
+        }),
+      ],
+    },
+  ],
+  [
+    'Failed at Write summary after 6 s. Notified: ops. Alert failed-runs has notified no endpoint of it while muted by nights and acknowledged by ana.',
+    {
+      watch: ended('failed'),
+      events: [eventOf('run.failed')],
+      deliveries: [sent('run.failed', 'ops', taken)],
+      alerts: [
+        alertOf('run.failed', {
+          state: 'acknowledged',
+          acknowledged: {
+            by: 'ana',
+            comment: null,
+            at: '2025-05-04T09:59:00.000Z',
+            until: null,
+          },
+          suppressed_by: [{ kind: 'mute', id: 'nights', by: null, until: null }],
+        }),
+      ],
+    },
+  ],
+  // An alert of how the run stood earlier.
+  [
+    'Running at Write summary, 40 %, for 4 min. Notifies ops.',
+    {
+      events: [eventOf('run.stalled'), eventOf('run.recovered')],
+      alerts: [alertOf('run.stalled', { notified: [sentByAlert('chat', 'delivered')] })],
+    },
+  ],
 ];
 
 test.each(CASES)('sentence about a run: %s', (text, given) => {
@@ -264,6 +385,8 @@ test('sentence about a run with deliveries left out does not say that none was s
 });
 
 const ENDPOINTS = ['chat', 'mail', 'ops'];
+const EARLIER = '2025-05-04T08:00:00.000Z';
+const LATER = '2025-05-04T09:59:59.000Z';
 
 const anyTimeline = fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 8 }).chain((types) => {
   const events = types.map((type, at) => ({ ...eventOf(type), id: `evt ${at}` }));
@@ -272,11 +395,23 @@ const anyTimeline = fc.array(fc.constantFrom(...EVENT_TYPES), { maxLength: 8 }).
     endpoint: fc.constantFrom(...ENDPOINTS),
     state: fc.constantFrom(...DELIVERY_STATES),
   });
+  const notified = fc
+    .record({
+      endpoint: fc.constantFrom(...ENDPOINTS),
+      state: fc.constantFrom(...DELIVERY_STATES, null),
+      at: fc.constantFrom(EARLIER, events[0]?.data.detected_at ?? EARLIER, LATER),
+    })
+    .map(({ endpoint, state, at }) => sentByAlert(endpoint, state, at));
+  const alert = fc.record({
+    notified: fc.uniqueArray(notified, { selector: ({ endpoint }) => endpoint }),
+    event_ids: fc.subarray(events.map(({ id }) => id)),
+  });
   const deliveries = fc.array(delivery, { maxLength: 12 });
-  return deliveries.map((all) =>
+  return fc.tuple(deliveries, fc.array(alert, { maxLength: 3 })).map(([all, alerts]) =>
     sampleTimeline(
       events,
       all.map((one, at) => ({ ...one, id: `dlv ${at}` })),
+      alerts.map((one, at) => alertOf('', { ...one, id: `alr ${at}` })),
     ),
   );
 });
@@ -304,12 +439,18 @@ test('sentence about a run never says that an endpoint is notified of which no d
         endpoints: [],
         now: NOW,
       });
-      const stateOf = (id: string) => timeline.deliveries.find((one) => one.id === id)?.state;
-      for (const { endpoint, deliveryId } of notified) {
-        expect(stateOf(deliveryId)).toBe('delivered');
-        expect(timeline.deliveries.find(({ id }) => id === deliveryId)?.endpoint).toBe(endpoint);
+      const wayOf = ({ endpoint, deliveryId, alert: by }: NotifiedEndpoint) => {
+        if (by === null) return timeline.deliveries.find(({ id }) => id === deliveryId);
+        const alert = timeline.alerts.find(({ id }) => id === by.id);
+        const one = alert?.notified.find((sending) => sending.endpoint === endpoint);
+        const counted = timeline.events.filter(({ id }) => alert?.event_ids.includes(id));
+        expect(counted.some(({ data }) => data.detected_at <= (one?.at ?? ''))).toBe(true);
+        return one && { endpoint: one.endpoint, state: one.delivery_state };
+      };
+      for (const one of notified) {
+        expect(wayOf(one)).toMatchObject({ state: 'delivered', endpoint: one.endpoint });
       }
-      for (const { deliveryId } of missed) expect(stateOf(deliveryId)).not.toBe('delivered');
+      for (const one of missed) expect(wayOf(one)?.state).not.toBe('delivered');
       const named = [...notified, ...missed].map(({ endpoint }) => endpoint);
       expect(new Set(named).size).toBe(named.length);
       if (named.length > 0) expect(unsent).toBeNull();

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import {
+  endpointSeparator,
   MOST_NAMED,
   runSentence,
   type MissedEndpoint,
@@ -62,9 +63,19 @@ function Named<One extends NotifiedEndpoint | MissedEndpoint>({
   const shown = isOpen ? all : all.slice(0, MOST_NAMED);
   const more = all.length - shown.length;
   const links: ComponentChildren[] = shown.map((one, at) => (
-    <span key={one.deliveryId}>
-      {at > 0 && ', '}
-      <a href={href(`/deliveries/${encodeURIComponent(one.deliveryId)}`)}>{one.endpoint}</a>
+    <span key={one.endpoint}>
+      {at > 0 && endpointSeparator(all)}
+      {one.deliveryId === null ? (
+        one.endpoint
+      ) : (
+        <a href={href(`/deliveries/${encodeURIComponent(one.deliveryId)}`)}>{one.endpoint}</a>
+      )}
+      {one.alert !== null && (
+        <>
+          {' by alert '}
+          <a href={href(`/alerts/${encodeURIComponent(one.alert.id)}`)}>{one.alert.rule}</a>
+        </>
+      )}
       {whyOf(one)}
     </span>
   ));
