@@ -122,6 +122,17 @@ export class BatchService implements Slice<Own> {
     );
   }
 
+  /** The names of batches that a token may know of, each once. */
+  async namesOf(ids: readonly string[], token: TokenConfig | null): Promise<string[]> {
+    const { batches } = this.daemon.stores;
+    const own = sourcesOf(token);
+    const found = await Promise.all(ids.map((id) => batches.read(id)));
+    const names = found.flatMap((stored) =>
+      stored !== null && isOfSources(stored.batch, own) ? [stored.batch.name] : [],
+    );
+    return [...new Set(names)];
+  }
+
   private async view(batch: Batch): Promise<BatchJson> {
     const { outcome, id } = batch;
     return presentBatch(batch, outcome ?? (await this.daemon.stores.batches.find(id)));

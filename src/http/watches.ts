@@ -448,7 +448,7 @@ type BatchResult = Answer<Own['registerBatch']>['results'][number];
 export class WatchSlice implements Slice<Own> {
   constructor(
     private readonly watches: WatchService,
-    private readonly batches: Pick<BatchService, 'meant' | 'closeNamed'>,
+    private readonly batches: Pick<BatchService, 'meant' | 'namesOf' | 'closeNamed'>,
   ) {}
 
   async register({ body, token }: Asked['register'], reply: Pick<FastifyReply, 'code' | 'header'>) {
@@ -471,7 +471,8 @@ export class WatchSlice implements Slice<Own> {
   async get(request: Asked['get']) {
     const watch = await this.watches.get(watchNamed(request));
     if (watch === null) throw notWatched(request);
-    return presentWatch(watch);
+    const batches = await this.batches.namesOf(watch.batches, request.token);
+    return { ...presentWatch(watch), batches };
   }
 
   async poll(request: Asked['poll']) {

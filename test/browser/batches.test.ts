@@ -224,6 +224,17 @@ describe('actions on a batch', () => {
   });
 });
 
+describe('page of a run', () => {
+  test('the page of a run names its batches', async () => {
+    const id = await join('running');
+    await withPage(`/runs/${id}`, async (page) => {
+      const own = page.getByRole('region', { name: 'Of the run' });
+      await own.getByText(name, { exact: true }).waitFor();
+      await own.getByText('batches', { exact: true }).waitFor();
+    });
+  });
+});
+
 describe('list of batches', () => {
   test('a batch in the list says its state, its counts and what failed, live', async () => {
     const id = await join('running');

@@ -155,7 +155,7 @@ async function useBatches(): Promise<void> {
       const { body } = await ask('/v1/watches/batch', { watches, batch: 'nightly', open: true });
       return body.results.every(({ status }: { status: number }) => status < 300);
     });
-    // Neither batch completes while a registration may be repeated, as that would begin another.
+    // Neither batch completes before all of its runs have joined: one that joins later begins another.
     for (const at of some) if (at !== last && at !== lastCounted) end(at);
   }
   for (const at of places.slice(0, EXPECTED)) {

@@ -223,6 +223,22 @@ describe('batches of the API', () => {
     expect(await attention()).toEqual([]);
   });
 
+  test('a watch that is shown alone names its batches, each name once, without those that were forgotten', async () => {
+    await registerAll(['a'], { batch: 'nightly' });
+    await ends('a', 'completed');
+    await judge.judgeDue();
+    await registerAll(['c'], { batch: 'nightly', open: true });
+    for (const batch of ['nightly', 'weekly', 'wrong']) await registerAll(['a'], { batch });
+    expect(await stateOf('nightly')).toMatchObject({ total: 2 });
+    await call('DELETE', '/v1/batches/wrong');
+    await registerAll(['b'], {});
+    const batchesOf = async (run: string) => (await call('GET', `/v1/watches/${run}`)).body.batches;
+    expect(await batchesOf('a')).toEqual(['nightly', 'weekly']);
+    expect(await batchesOf('b')).toEqual([]);
+    const listed = (await call('GET', '/v1/watches')).body.data;
+    expect(listed.map((watch: object) => 'batches' in watch)).toEqual([false, false, false]);
+  });
+
   test('a token that may only write gets a receipt', async () => {
     const made = await call('PUT', '/v1/batches/nightly', { expected: 2 }, WRITER);
     expect([made.status, Object.keys(made.body)]).toEqual([201, ['id', 'name']]);
@@ -251,6 +267,14 @@ describe('batches at the command line', () => {
     expect((await cli('wait --batch hourly')).exitCode).toBe(0);
   });
 
+  test('show names the batches of a run, if it is in any', async () => {
+    await registerAll(['a'], { batch: 'nightly' });
+    await registerAll(['a'], { batch: 'weekly' });
+    await registerAll(['b'], {});
+    expect((await cli('show a')).stdout).toMatch(/^ *batches +nightly, weekly$/m);
+    expect((await cli('show b')).stdout).not.toContain('batches');
+  });
+
   test.each([
     ['watch a --open', '--open needs --batch'],
     ['wait a --batch nightly', '--batch names the runs'],
@@ -275,6 +299,14 @@ describe('batches of tokens that are limited to sources', () => {
     }
     expect((await call('DELETE', `/v1/batches/${theirs}`, undefined, MINE)).status).toBe(404);
     expect((await call('GET', `/v1/watches?batch=${theirs}`, undefined, MINE)).status).toBe(422);
+    await registerAll(['b'], { batch: 'of-all' }, ALL, 'mine');
+    const batchesFor = async (token: string) =>
+      (await call('GET', '/v1/watches/b', undefined, token)).body.batches;
+    expect([await batchesFor(ALL), await batchesFor(MINE)]).toEqual([
+      ['nightly', 'of-all'],
+      ['nightly'],
+    ]);
+    await call('DELETE', '/v1/batches/of-all');
     const listed = (await call('GET', '/v1/batches', undefined, MINE)).body.data;
     expect(listed.map(({ sources }: { sources: string[] }) => sources)).toEqual([['mine']]);
     const all = (await call('GET', '/v1/batches')).body.data;

@@ -130,6 +130,7 @@ function fieldsOf(watch: WatchView, cli: CommandLine): Field[] {
     ...acknowledgedField(watch, now),
     ['metadata', metadata.join('\n') || '-'],
     ['notifies', watch.subscriptions.map(describeSubscription).join('\n') || '-'],
+    ...batchesField(watch),
     ['events', String(watch.sequence)],
     ['polls', String(watch.polls)],
     ['watched since', exactly(watch.registered_at, now)],
@@ -153,6 +154,10 @@ function nodesField(newestFirst: readonly EventView[]): Field[] {
   const nodes = newestFirst.find(({ data }) => data.nodes)?.data.nodes;
   const text = nodes ? nodesText(nodes, plain) : null;
   return text === null ? [] : [['nodes', text]];
+}
+
+function batchesField({ batches = [] }: WatchView): Field[] {
+  return batches.length === 0 ? [] : [['batches', plain(batches.join(', '))]];
 }
 
 function acknowledgedField({ acknowledged }: WatchView, now: number): Field[] {

@@ -157,6 +157,13 @@ export const watchSchema = z
     acknowledged: acknowledgement.nullable(),
     metadata: z.record(z.string(), z.string()),
     subscriptions: z.array(subscription),
+    batches: z
+      .array(z.string())
+      .meta({
+        description:
+          'Names of the batches that the run is in, only where one watch is shown alone. A name may stand for a later batch by now.',
+      })
+      .exactOptional(),
     sequence: count.meta({ description: 'Number of events so far.' }),
     polls: count.meta({ description: 'Number of reads of the run.' }),
     registered_at: time,

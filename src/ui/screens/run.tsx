@@ -218,7 +218,7 @@ const OTHER_FIELDS = RUN_FIELD_NAMES.filter((name) => !FACTS.has(name));
 
 function Metadata({ watch }: { watch: Watch }) {
   const pairs = Object.entries(watch.metadata);
-  const { run, subscriptions } = watch;
+  const { run, subscriptions, batches = [] } = watch;
   return (
     <div class="columns">
       <section class="section" aria-label="Metadata">
@@ -284,6 +284,12 @@ function Metadata({ watch }: { watch: Watch }) {
                     .join(', ')}
             </dd>
           </div>
+          {batches.length === 0 ? null : (
+            <div>
+              <dt>batches</dt>
+              <dd>{batches.join(', ')}</dd>
+            </div>
+          )}
         </dl>
       </section>
     </div>
