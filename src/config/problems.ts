@@ -286,8 +286,10 @@ function quoteTemplate(text: string): string {
 function quote(value: unknown): string {
   if (typeof value === 'number') return `the number ${value}`;
   if (typeof value !== 'string') return kindOf(value);
-  if (!WORD.test(value))
-    return value.includes('//') ? 'text with a URL in it' : 'text that is no single word';
+  if (!WORD.test(value)) {
+    if (value.includes('//')) return 'text with a URL in it';
+    return value.length > 60 ? `text of ${value.length} characters` : 'text that is no single word';
+  }
   return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}…` : value);
 }
 

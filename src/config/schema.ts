@@ -73,7 +73,11 @@ const workflowEntryKey = z
 
 /** What is said of a workflow, whatever its source says of it. */
 const workflow = z.strictObject({
-  name: z.string({ error: 'expected a name' }).min(1).max(128).optional(),
+  name: z
+    .string({ error: 'expected a name' })
+    .min(1)
+    .max(128, 'expected a name of at most 128 characters')
+    .optional(),
   owner: z.string({ error: 'expected text such as "@ana"' }).min(1).max(128).optional(),
   /** Instead of that of the source. */
   run_url: runUrlTemplate.optional(),

@@ -50,7 +50,8 @@ test.each(FOLDING)(
       ids.push(...(await rig.plan(rig.newRun(), 'chat', ['run.failed'])));
     }
     await rig.settle();
-    expect(wasRefused()).toEqual([true]);
+    // The next one may go at once, where the pace of a second has passed by the clock of Redis.
+    expect(wasRefused()[0]).toBe(true);
     while ((await rig.states(ids)).includes('pending')) {
       await rig.advance(60_000);
       await rig.settle();

@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { messageOf } from '../api/request.ts';
+import { isKiosk } from '../app/router.ts';
 import { TrailLinks } from './trail.tsx';
 
 /** A screen's title, a sentence about it, and what can be done on it. */
@@ -105,6 +106,7 @@ export function Progress({ value, tone }: { value: number | null; tone: string }
 
 export function Copy({ text, label }: { text: string; label: string }) {
   const [isDone, setDone] = useState(false);
+  if (isKiosk.value) return null;
   const copy = async () => {
     if (await copyText(text)) {
       setDone(true);

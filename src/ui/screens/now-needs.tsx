@@ -41,17 +41,23 @@ export function Needs() {
       <Trouble error={error} what="what needs a person" retry={reload} />
       {value !== null && all.length === 0 && <AllWell />}
       <NeedList items={shown} reload={reload} />
-      {items.length > shown.length && (
-        <button type="button" class="quiet" onClick={() => setAll(true)}>
-          Show all {plural(items.length, 'row')}
-        </button>
-      )}
+      <MoreRows all={items.length} shown={shown.length} show={() => setAll(true)} />
       {isAll && isCut && (
         <p class="faint">
           These are the first {countText(all.length)} of {countText(total)}.
         </p>
       )}
     </Section>
+  );
+}
+
+function MoreRows({ all, shown, show }: { all: number; shown: number; show: () => void }) {
+  if (all <= shown) return null;
+  if (isKiosk.value) return <p class="faint">And {plural(all - shown, 'further row')}.</p>;
+  return (
+    <button type="button" class="quiet" onClick={show}>
+      Show all {plural(all, 'row')}
+    </button>
   );
 }
 
@@ -127,7 +133,7 @@ function Need({
         <span class="need-since right">
           <Since at={item.since} />
         </span>
-        {runs.length > 0 && (
+        {runs.length > 0 && !isKiosk.value && (
           <button
             type="button"
             class="small"
