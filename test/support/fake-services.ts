@@ -24,7 +24,8 @@ import type { WorkflowPolling } from '../../src/core/cadence/workflow-polling.ts
 import { ATTENTION_KINDS, type AttentionItem } from '../../src/core/attention.ts';
 import type { HealthCheck } from '../../src/core/health-check.ts';
 import { BatchService } from '../../src/http/batches.ts';
-import { AttentionService, type Attention, type AttentionQuery } from '../../src/http/attention.ts';
+import { AttentionService, type Attention } from '../../src/http/attention.ts';
+import type { AttentionQuery } from '../../src/http/attention/found.ts';
 import type { DeliveryQuery, RedeliverRange } from '../../src/http/deliveries.ts';
 import { unknownEndpointText, type EndpointView } from '../../src/http/endpoints.ts';
 import { Repeats } from '../../src/http/idempotency.ts';
