@@ -3,6 +3,7 @@ import { pino } from 'pino';
 import { Alerting } from '../../src/alert/alerting.ts';
 import type { TokenConfig } from '../../src/config/schema.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
+import { MOST_GROUPS } from '../../src/core/alert/judgement.ts';
 import type { InhibitRule } from '../../src/core/alert/rule.ts';
 import type { RunwatchEvent } from '../../src/core/event/event.ts';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
@@ -279,4 +280,14 @@ test('timeline of a run hides alerts that are of no one source from a limited to
   const id = await fail('run-1');
   expect(await open().alertsOf('run-1')).toMatchObject([{ id }]);
   expect(await open().alertsOf('run-1', OF_EU)).toEqual([]);
+});
+
+test('timeline of a run has the alert that counts its event where its rule has too many groups', async () => {
+  const there = Array.from({ length: MOST_GROUPS }, (_, at) => ['inf', `group-${at}`]);
+  await redis.zadd(keys.alertGroups('failed-runs'), ...there.flat());
+  const id = await fail('run-1');
+  expect((await open().show(id)).labels).toEqual({ overflow: 'true', source: 'default' });
+  expect(await open().alertsOf('run-1')).toMatchObject([
+    { id, event_ids: [expect.stringMatching(/^evt_/)] },
+  ]);
 });
