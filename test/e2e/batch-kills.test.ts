@@ -115,7 +115,7 @@ async function killAtRandom(): Promise<void> {
   for (let count = 0; count < KILLS; count += 1) {
     const victim = daemons[randomInteger(random, 0, 1)]!;
     // One of the two is at work; the victim may still be starting.
-    await Promise.any(daemons.map(({ current }) => current.ready()));
+    await waitFor(() => Promise.any(daemons.map(async ({ current }) => current.url)));
     await sleep(random() * 500);
     kill(victim);
     await killing;
