@@ -70,7 +70,6 @@ export type { WaitOptions, WaitResult } from './wait.ts';
 /** Alerts, as far as ids are asked for. */
 const alertReceipts = z.object({ data: z.array(z.looseObject({ id: z.string() })) });
 
-/** An alert as far as every token may see it. */
 /** Runs whose failures are meant: those of a workflow, or by null those of a source that have none. */
 export interface FailedRuns {
   source: string;
@@ -78,6 +77,7 @@ export interface FailedRuns {
 }
 
 type AcknowledgedFailures = Answer<Routes['workflows']['acknowledge']>;
+/** An alert as far as every token may see it. */
 type AlertReceipt = Answer<Routes['alerts']['acknowledge']>;
 
 /** What switches an endpoint to another state. */
