@@ -7,7 +7,7 @@ import { startRedis, type BenchRedis } from './support/redis.ts';
 /** Runs registered at a time: the most that the API takes. */
 const RUNS = 1_000;
 
-/** How much dearer it may be to register runs with a batch. */
+/** What it may cost to register runs with a batch, as a multiple of without. */
 const MOST = 1.1;
 
 interface BatchesOptions {

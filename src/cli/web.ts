@@ -59,7 +59,7 @@ const OPENERS: Partial<Record<NodeJS.Platform, readonly [string, ...string[]]>> 
   win32: ['rundll32', 'url.dll,FileProtocolHandler'],
 };
 
-/** Does nothing where there is no browser: who asked has the address. */
+/** Does nothing where there is no browser: the address is printed anyway. */
 async function openInBrowser(url: string, hasDisplay: boolean): Promise<void> {
   const opener = OPENERS[process.platform] ?? (hasDisplay ? (['xdg-open'] as const) : null);
   if (opener === null) return;

@@ -115,7 +115,7 @@ export class Replay {
     const { process } = this.deliverer;
     const { deliveries, outbox } = process.stores;
     const instead = sentInstead(before.delivery, to, process.now());
-    // Whoever carries out a requested replay after a death sends it. A user who asks for one does not come back.
+    // After a crash a requested replay is carried out again, and then sends it. The request of a user is not.
     if (cause.replay !== undefined) await this.supersede(before);
     const there = await deliveries.get(instead.id);
     if (there === null) await outbox.add([instead], cause);
@@ -144,7 +144,7 @@ export class Replay {
     const waiting = found.filter(({ delivery }) => isOutstanding(delivery.state));
     const firsts = await Promise.all(waiting.map(({ delivery }) => outbox.firstInOrder(delivery)));
     const others = firsts.filter((id): id is string => id !== null && !asked.includes(id));
-    // Before those that they precede, whose requests end with their steps.
+    // These come first: the step of a requested one ends its request.
     const preceding = await deliveries.getMany([...new Set(others)]);
     await this.requeueAll(preceding.filter((one) => one !== null));
     await this.requeueAll(found);

@@ -45,8 +45,8 @@ const CHUNK = 200;
  * indexes say where the members stand by then.
  */
 export const BATCHES = `
--- How a batch stands; without a state where it has no record.
-local function standingOf(key)
+-- What a join and the end of a member need of a batch; without a state where it has no record.
+local function fieldsOfBatch(key)
   local fields = redis.call('HMGET', key, 'state', 'joined', 'version', 'expected', 'max_failed')
   return {
     state = fields[1], joined = tonumber(fields[2]), version = tonumber(fields[3]),
@@ -59,8 +59,8 @@ local function mayJoin(plan)
     local join = batch.join
     local current = join and redis.call('HGET', plan.names, join.name)
     if current == batch.id then
-      batch.standing = standingOf(batch.key)
-      local state, joined = batch.standing.state, batch.standing.joined
+      batch.fields = fieldsOfBatch(batch.key)
+      local state, joined = batch.fields.state, batch.fields.joined
       if state ~= 'open' or joined >= plan.mostMembers then return false end
     elseif join then
       if not join.doc or (current or '') ~= join.was then return false end
@@ -78,7 +78,7 @@ local function begin(plan, batch)
 end
 
 local function joinBatch(plan, batch)
-  local it = batch.standing or begin(plan, batch)
+  local it = batch.fields or begin(plan, batch)
   it.joined = it.joined + 1
   if it.expected and it.joined >= it.expected then
     it.state = 'closed'
@@ -96,7 +96,7 @@ end
 
 local function moveBatches(plan)
   for _, batch in ipairs(plan.members) do
-    local it = batch.join and joinBatch(plan, batch) or standingOf(batch.key)
+    local it = batch.join and joinBatch(plan, batch) or fieldsOfBatch(batch.key)
     if it.state and it.state ~= 'completed' then
       redis.call('HSET', batch.key, 'version', it.version + 1, 'state', it.state, 'joined', it.joined)
       local fails = batch.hasFailed and it.mostFailed
