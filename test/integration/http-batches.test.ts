@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { AlertRules } from '../../src/alert/rules.ts';
 import { Batches } from '../../src/batches/batches.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { observe } from '../../src/core/watch/observe.ts';
@@ -8,7 +9,7 @@ import { createTokens } from '../../src/http/tokens.ts';
 import { NOON, observeContext, snapshot } from '../support/builders.ts';
 import { callAs } from '../support/call-as.ts';
 import { runCli } from '../support/cli-harness.ts';
-import { testDaemon } from '../support/daemon.ts';
+import { testDaemon, testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 
 const ALL = 'token-of-all-sources';
@@ -44,6 +45,7 @@ const daemon = testDaemon({
     discovery: { troubles: async () => [] },
   },
   eventLog: { trouble: () => null },
+  alerting: { process: testProcess({ stores }), rules: new AlertRules(config) },
   deliverer: { egressGuard: { check: () => ({ allowed: true }) } as never },
 });
 Object.assign(daemon.poller, { process: daemon });

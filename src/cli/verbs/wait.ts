@@ -42,7 +42,7 @@ export function addWaitVerb(cli: CommandLine, local: LocalVerbs): void {
     .option('--any', 'end with the first of several runs, and exit by it')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--direct', 'ask Noxus itself, with NOXUS_API_KEY, and no daemon')
-    .option('--batch <name>', 'wait for the runs of this batch')
+    .option('--batch <name>', 'wait for the runs that this batch has now')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--json', 'print the results as one JSON document')
     .addHelpText('after', HELP)
