@@ -25,6 +25,9 @@ export class Joining {
   /** Batches that this registration begins, by their names: each attempt begins the same. */
   private readonly begun = new Map<string, Batch>();
   private hasRoom = true;
+  private rounds = 0;
+  /** Batches that a change of the first round begins. */
+  private readonly beginning = new Set<string>();
 
   constructor(
     private readonly process: Process,
@@ -36,6 +39,7 @@ export class Joining {
 
   async read(): Promise<void> {
     if (this.names.length === 0) return;
+    this.rounds += 1;
     const { batches } = this.process.stores;
     const stored = await batches.named(this.names);
     for (const [at, name] of this.names.entries()) {
@@ -81,7 +85,19 @@ export class Joining {
   /** What a watch joins by some requests. */
   joinsOf(requests: readonly Asked[], watch: Watch): BatchJoin[] {
     const joins = requests.flatMap(({ request }) => this.missing(request, watch) ?? []);
-    return [...new Set(joins)];
+    return [...new Set(joins)].map((join) => this.told(join));
+  }
+
+  /**
+   * All changes of the first round but one find the batch begun, and need not say what it is. Where that one is
+   * not written, they come again, and each says it.
+   */
+  private told(join: BatchJoin): BatchJoin {
+    const { batch, was } = join;
+    if (was === undefined || this.rounds > 1) return join;
+    if (this.beginning.has(batch.id)) return { batch };
+    this.beginning.add(batch.id);
+    return join;
   }
 
   /** The batch that a request makes a watch join; null where it names none, or the watch is a member. */

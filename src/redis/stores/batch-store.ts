@@ -129,17 +129,13 @@ export function batchPlan(
     return join === undefined && !hasMoved ? [] : [{ id, join }];
   });
   if (moved.length === 0) return undefined;
-  const hasNew = joins.length > 0;
+  const begins = joins.some((join) => join.was !== undefined);
   return {
-    due: declare(keys.batchesDue),
     idle: declare(keys.batchesIdle),
-    clock: declare(keys.clock),
-    ...(hasNew && {
-      names: declare(keys.batchNames),
-      all: declare(keys.batches),
-      mostMembers: MOST_MEMBERS,
-      mostBatches: MOST_BATCHES,
-    }),
+    // A member that goes on gives no reason to judge a batch.
+    ...(!isActive && { due: declare(keys.batchesDue), clock: declare(keys.clock) }),
+    ...(joins.length > 0 && { names: declare(keys.batchNames), mostMembers: MOST_MEMBERS }),
+    ...(begins && { all: declare(keys.batches), mostBatches: MOST_BATCHES }),
     members: moved.map(({ id, join }) => {
       const active = ACTIVE_MEMBERS.map((one) => batchIndex(keys, id, one));
       return Object.assign(
