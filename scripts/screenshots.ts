@@ -91,7 +91,10 @@ async function playBadNight(): Promise<Record<string, string>> {
   const alerts = async () => (await daemon.api('/v1/alerts?state=firing&limit=200')).body.data;
   await waitFor(async () => (await alerts()).length === 100, { timeoutMs: 60_000 });
   const [first, second] = await alerts();
-  await daemon.api(`/v1/alerts/${first.id}/acknowledge`, { by: 'ana', comment: 'The bank is down.' });
+  await daemon.api(`/v1/alerts/${first.id}/acknowledge`, {
+    by: 'ana',
+    comment: 'The bank is down.',
+  });
   const matchers = { workflow_id: second.labels.workflow_id };
   await daemon.api('/v1/silences', { matchers, until: '8h', by: 'ana', comment: 'a migration' });
   const failed = (await daemon.api('/v1/watches?status=failed&limit=1')).body.data[0];

@@ -1,3 +1,4 @@
+import { NAME_WAIT_MS } from '../../src/core/delivery/name-wait.ts';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import {
@@ -514,6 +515,9 @@ const EVENTS: Row[] = [
         Array.from({ length: FOLDED }, () => watchFailed({ endpoints: ['chat'] })),
       );
       await Promise.all(runs.map(deliveriesOf));
+      // Messages that still wait for a name are due one by one.
+      const plannedAt = Date.now();
+      await waitFor(() => Date.now() - plannedAt > NAME_WAIT_MS);
     },
     async see() {
       await call('/v1/endpoints/chat/resume', {});
