@@ -374,7 +374,8 @@ function useFocusOnMark(
   useEffect(() => {
     if (isWanted.current && at >= 0) scrollTo(body.current, at);
   }, [at >= 0]);
-  useEffect(() => {
+  // Before the next key: a quick user presses Enter at once.
+  useLayoutEffect(() => {
     if (!isWanted.current || marked === null) return;
     const row = body.current?.querySelector(`tr[data-key="${CSS.escape(marked)}"]`);
     const link = row?.querySelector<HTMLElement>('td:not(.col-select) a');
@@ -384,7 +385,11 @@ function useFocusOnMark(
   });
   const isInRows = () => body.current?.contains(document.activeElement) === true;
   const isFree = () => document.activeElement === document.body || isInRows();
-  return () => (isWanted.current = isInRows());
+  return () => {
+    isWanted.current = isInRows();
+    // The row that is left would take Enter until the other one is drawn.
+    if (isWanted.current) (document.activeElement as HTMLElement).blur();
+  };
 }
 
 /** Keeps a row in view, below what sticks to the top. */
