@@ -147,6 +147,7 @@ export class Batches {
       runId: '',
       subject: `batch ${batch.id}`,
       batchId: batch.id,
+      ...(batch.sources !== null && batch.sources.length > 1 && { sources: batch.sources }),
     };
     const { public_url: publicUrl } = this.process.config.server;
     const data = {

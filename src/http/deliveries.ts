@@ -2,7 +2,12 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
 import type { AuditRecord } from '../core/audit.ts';
-import type { Attempt, Delivery, DeliveryFilter } from '../core/delivery/delivery.ts';
+import {
+  sourcesOfDelivery,
+  type Attempt,
+  type Delivery,
+  type DeliveryFilter,
+} from '../core/delivery/delivery.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
 import type { CountedPage } from '../core/page.ts';
@@ -162,7 +167,7 @@ export class DeliverySlice implements Slice<Own> {
 
   async get({ params: { id }, token }: Asked['get']) {
     const found = await this.deliveries.get(id);
-    if (found === null || !mayConcern(token, found.delivery.source)) throw unknownDelivery(id);
+    if (found === null || !mayShow(token, found.delivery)) throw unknownDelivery(id);
     const [subject = NO_SUBJECT] = await this.deliveries.subjectsOf([found.delivery]);
     const headersAt = await this.deliveries.headersOf(found.delivery);
     return { ...presentDeliveryWithAttempts(found, headersAt), ...subject };
@@ -175,7 +180,7 @@ export class DeliverySlice implements Slice<Own> {
     requireScope(request, reply, to === undefined ? 'write' : 'admin');
     if (to !== undefined) await this.refuseUnconfigured('endpoint', to);
     const meant = await this.deliveries.get(id);
-    if (meant === null || !mayConcern(token, meant.delivery.source)) throw unknownDelivery(id);
+    if (meant === null || !mayShow(token, meant.delivery)) throw unknownDelivery(id);
     const act = {
       action: 'delivery.redeliver',
       target: id,
@@ -225,9 +230,12 @@ export class DeliverySlice implements Slice<Own> {
   }
 }
 
-/** The source of a delivery; none where it is about no run. */
-function sourcesOfDelivery({ source }: Delivery): string[] {
-  return source === '' ? [] : [source];
+/** Whether a token may see a delivery: it is good for all that this belongs to. */
+function mayShow(token: TokenConfig | null, delivery: Delivery): boolean {
+  const own = sourcesOfDelivery(delivery);
+  return own.length === 0
+    ? mayConcern(token, '')
+    : own.every((source) => mayConcern(token, source));
 }
 
 /** A query in the words of the inside, all of it. */

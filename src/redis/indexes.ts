@@ -3,7 +3,7 @@ import type { WorkflowKey } from '../core/cadence/phase.ts';
 import { memberStatus, type MemberStatus } from '../core/batch.ts';
 import { attentionOf, type WatchAttention } from '../core/attention.ts';
 import { countedReceiver, shownReceiver } from '../core/delivery/receiver.ts';
-import type { Delivery } from '../core/delivery/delivery.ts';
+import { sourcesOfDelivery, type Delivery } from '../core/delivery/delivery.ts';
 import type { OwnEvent, RunwatchEvent } from '../core/event/event.ts';
 import { statusLabel } from '../core/run/snapshot.ts';
 import { stalledIn } from '../core/watch/backlog.ts';
@@ -126,7 +126,7 @@ const EVENT_INDEXES: readonly Index<IndexedEvent>[] = [
 ];
 
 /** What of a delivery its indexes go by. */
-type IndexedDelivery = Pick<Delivery, 'state' | 'endpoint' | 'source'>;
+type IndexedDelivery = Pick<Delivery, 'state' | 'endpoint' | 'source' | 'sources'>;
 
 /** Of a delivery. */
 const DELIVERY_INDEXES: readonly Index<IndexedDelivery>[] = [
@@ -139,7 +139,10 @@ const DELIVERY_INDEXES: readonly Index<IndexedDelivery>[] = [
     // System events have none.
     serves: 'what a token for some sources may read',
     bytes: 2,
-    keysOf: (keys, { source }) => (source === '' ? [] : [keys.deliveries('source', source)]),
+    keysOf: (keys, delivery) => {
+      const sources = sourcesOfDelivery(delivery);
+      return sources.length === 0 ? [] : [keys.deliveries('source', joinedSources(sources))];
+    },
   },
   {
     // By the form that users see; webhooks of watches together as well.
@@ -184,14 +187,20 @@ export function ownEventIndexes(keys: Keys, { type, data }: OwnEvent): string[] 
     keys.events('type', type),
     ...(typeof source === 'string' ? [keys.events('source', source)] : []),
     // Of a batch: what belongs to several sources is for tokens of all of these.
-    ...(Array.isArray(sources) ? [keys.events('source', sources.join(','))] : []),
+    ...(Array.isArray(sources) ? [keys.events('source', joinedSources(sources))] : []),
     ...(typeof workflow === 'string' ? [keys.events('workflow', workflow)] : []),
   ];
 }
 
-/** The values by which events of some sources are found; those of a batch may belong to all of these together. */
-export function eventSources(sources: readonly string[]): string[] {
-  return sources.length < 2 ? [...sources] : [...sources, [...sources].sort().join(',')];
+/** The sources of an event of a batch that belongs to several, as one value; null for others. */
+export function severalSources({ data }: OwnEvent): string | null {
+  const { sources } = labelsOf(data);
+  return Array.isArray(sources) && sources.length > 1 ? joinedSources(sources) : null;
+}
+
+/** The value by which is found what belongs to several sources together. No source has a comma. */
+function joinedSources(sources: readonly string[]): string {
+  return sources.join(',');
 }
 
 function labelsOf(data: OwnEvent['data']): Readonly<Record<string, unknown>> {

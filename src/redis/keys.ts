@@ -152,6 +152,13 @@ function batchKeys(key: (...parts: string[]) => string) {
     batchesDue: key('batches-due'),
     /** Sorted set of the ids of batches without an active member that have not completed, by since when. */
     batchesIdle: key('batches-idle'),
+    /** Sorted set of the ids of batches with a webhook of their own that have not completed, by when they began. */
+    batchWebhooks: key('batch-webhooks'),
+    /**
+     * Sorted set of the lists of sources, with commas, that events and deliveries of batches belong to, by when the
+     * newest was written.
+     */
+    batchSources: key('batch-sources'),
   };
 }
 

@@ -285,6 +285,21 @@ export function filterFields(
   );
 }
 
+/**
+ * The values of the field `source` of what some sources may read: also of batches of several, of which none is
+ * another's.
+ */
+export async function readableSources(
+  redis: Redis,
+  { batchSources }: Keys,
+  sources: readonly string[] | undefined,
+): Promise<readonly string[] | undefined> {
+  if (sources === undefined || sources.length < 2) return sources;
+  const lists = await redis.zrange(batchSources, 0, '-1');
+  const own = new Set(sources);
+  return [...sources, ...lists.filter((list) => list.split(',').every((one) => own.has(one)))];
+}
+
 /** Counts the numbers that are in an index, and in another, if there is one. */
 export const COUNT_NUMBERS = script(
   'rwCountNumbers',

@@ -10,22 +10,27 @@ import { NOON, observeContext, snapshot } from '../support/builders.ts';
 import { callAs } from '../support/call-as.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { testDaemon, testProcess } from '../support/daemon.ts';
+import { delivererOf } from '../support/deliverer.ts';
 import { openStores } from '../support/stores.ts';
 
 const ALL = 'token-of-all-sources';
 const MINE = 'token-of-one-source';
 const BOTH = 'token-of-two-sources';
+const THREE = 'token-of-three-sources';
+const OVERLAPPING = 'token-of-two-others-of-them';
 const WRITER = 'token-that-may-only-write';
 
 const config = configSchema.parse({
   data_dir: '/nowhere',
-  sources: { default: { api_key: 'a' }, mine: { api_key: 'b' } },
+  sources: { default: { api_key: 'a' }, mine: { api_key: 'b' }, other: { api_key: 'c' } },
   endpoints: { ops: { type: 'log' } },
   auth: {
     tokens: [
       { name: 'all', token: ALL },
       { name: 'mine', token: MINE, sources: ['mine'] },
       { name: 'both', token: BOTH, sources: ['mine', 'default'] },
+      { name: 'three', token: THREE, sources: ['other', 'mine', 'default'] },
+      { name: 'overlapping', token: OVERLAPPING, sources: ['other', 'mine'] },
       { name: 'writer', token: WRITER, scopes: ['write'] },
     ],
   },
@@ -46,11 +51,12 @@ const daemon = testDaemon({
   },
   eventLog: { trouble: () => null },
   alerting: { process: testProcess({ stores }), rules: new AlertRules(config) },
-  deliverer: { egressGuard: { check: () => ({ allowed: true }) } as never },
 });
 Object.assign(daemon.poller, { process: daemon });
 const judge = new Batches(daemon);
-Object.assign(daemon, { batches: judge });
+const egressGuard = { check: () => ({ allowed: true }) };
+const deliverer = Object.assign(delivererOf(daemon), { egressGuard });
+Object.assign(daemon, { batches: judge, deliverer });
 const server = createServer(daemon, new Services(daemon), new AbortController().signal);
 let url: string;
 
@@ -340,6 +346,42 @@ describe('batches of tokens that are limited to sources', () => {
     };
     expect(await heard(MINE)).toEqual(['of-mine']);
     expect(await heard(BOTH)).toEqual(['of-both', 'of-mine']);
+    expect(await heard(THREE)).toEqual(['of-both', 'of-mine']);
+    expect(await heard(OVERLAPPING)).toEqual(['of-mine']);
     expect(await heard(ALL)).toEqual(['of-all', 'of-both', 'of-mine']);
+  });
+
+  test('the deliveries of a batch are for tokens of all of its sources, to see and to send again', async () => {
+    await call('PUT', '/v1/batches/nightly', { endpoints: ['ops'] }, BOTH);
+    await registerAll(['a'], { batch: 'nightly' }, BOTH, 'default');
+    await ends('a', 'completed');
+    await judge.judgeDue();
+    const deliveriesFor = async (token: string, query = '') => {
+      const { body } = await call('GET', `/v1/deliveries${query}`, undefined, token);
+      return { ids: body.data.map(({ id }: { id: string }) => id), total: body.total };
+    };
+    const { ids } = await deliveriesFor(ALL);
+    const [id = ''] = ids;
+    const ofEvent = `?event_id=${(await call('GET', `/v1/deliveries/${id}`)).body.event_id}`;
+    const answers = async (token: string) => {
+      const one = await call('GET', `/v1/deliveries/${id}`, undefined, token);
+      const again = await call('POST', `/v1/deliveries/${id}/redeliver`, {}, token);
+      return [
+        await deliveriesFor(token),
+        await deliveriesFor(token, ofEvent),
+        one.status,
+        again.status,
+      ];
+    };
+    const [all, none] = [
+      { ids: [id], total: 1 },
+      { ids: [], total: 0 },
+    ];
+    for (const token of [BOTH, THREE]) {
+      expect([token, ...(await answers(token))]).toEqual([token, all, all, 200, 202]);
+    }
+    for (const token of [MINE, OVERLAPPING]) {
+      expect([token, ...(await answers(token))]).toEqual([token, none, none, 404, 404]);
+    }
   });
 });

@@ -1,5 +1,6 @@
 import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { newDelivery, withheld } from '../../src/core/delivery/delivery.ts';
+import type { SentEventType } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
@@ -46,16 +47,16 @@ async function skip(id: string): Promise<void> {
   expect(await outbox.withhold({ before, after, limits, now: NOON })).not.toBe('delivery');
 }
 
-/** Raises an event about no run, with a delivery. */
-async function raise(): Promise<void> {
+/** Raises an event about no run, with a delivery. @param sources those of its batch */
+async function raise(type: SentEventType, sources?: string[]): Promise<void> {
   const id = `evt_${newMark()}`;
-  const event = { id, type: 'endpoint.failing' as const, timestamp: LAST };
-  const body = JSON.stringify({ ...event, data: { endpoint: 'ops' } });
-  const about = { source: '', runId: '' };
+  const event = { id, type, timestamp: LAST };
+  const body = JSON.stringify({ ...event, data: { sources } });
+  const about = { source: '', runId: '', ...(sources && { sources }) };
   await events.raise({ id, body, deliveries: [newDelivery(about, event, 'ops', NOON)] });
 }
 
-/** Active, ended, settled and packed watches, and an event about none. */
+/** Active, ended, settled and packed watches, and events about none. */
 async function fill(): Promise<void> {
   await aRun('active', 'running');
   await aRun('waiting', 'awaiting_human_feedback');
@@ -63,7 +64,8 @@ async function fill(): Promise<void> {
   for (const id of await aRun('settled', 'failed')) await skip(id);
   for (const id of await aRun('packed', 'completed')) await skip(id);
   expect(await history.pack(keyOf('packed'))).toBe('packed');
-  await raise();
+  await raise('endpoint.failing');
+  await raise('batch.completed', ['one', 'other']);
 }
 
 const since = NOON - 1;
@@ -87,7 +89,7 @@ async function dump(): Promise<Record<string, string>> {
 }
 
 function isTimed(key: string): boolean {
-  return [keys.ownEvents, keys.deliveriesSettled, keys.packDue].includes(key);
+  return [keys.ownEvents, keys.batchSources, keys.deliveriesSettled, keys.packDue].includes(key);
 }
 
 function timeless(text: string): string {
@@ -134,6 +136,7 @@ const DERIVED = [
   'live-deliveries:',
   'event-deliveries:',
   'own-events',
+  'batch-sources',
   'deliveries-settled',
   'packed',
   'ledger',
@@ -169,8 +172,8 @@ describe('a pass through all records', () => {
     expect(await redis.hgetall(keys.watchSources)).toEqual({ default: '3' });
     const { planned, byState } = await deliveries.counts();
     expect({ planned, pending: byState.pending, skipped: byState.skipped }).toEqual({
-      planned: 3,
-      pending: 3,
+      planned: 4,
+      pending: 4,
       skipped: 0,
     });
     expect(await repairs.all(since)).toEqual(whole);
@@ -226,7 +229,7 @@ test.each(['watch-number', 'event-place', 'delivery-number'])(
     expect(
       (await events.list({ runs: [{ source: 'default', runId: 'later' }] }, { limit: 10 })).items,
     ).toHaveLength(1);
-    expect((await deliveries.list({}, { limit: 10 })).total).toBe(6);
+    expect((await deliveries.list({}, { limit: 10 })).total).toBe(7);
   },
 );
 

@@ -133,6 +133,8 @@ key batchNames: {p}:batch-names
 key batches: {p}:batches
 key batchesDue: {p}:batches-due
 key batchesIdle: {p}:batches-idle
+key batchWebhooks: {p}:batch-webhooks
+key batchSources: {p}:batch-sources
 key runIds: {p}:run-ids:<part>:<part>
 key runIdBlocks: {p}:run-id-blocks:<part>
 key records: {p}:kept-answers
@@ -154,7 +156,7 @@ index of event, GET /v1/events?type: {p}:events:type:run.failed
 index of event, what a token for some sources may read: {p}:events:source:default
 index of event, GET /v1/events?workflow_id: {p}:events:workflow:workflow-1
 index of delivery, GET /v1/deliveries?state: {p}:deliveries:state:pending
-index of delivery, what a token for some sources may read: {p}:deliveries:source:default
+index of delivery, what a token for some sources may read: {p}:deliveries:source:default,other
 index of delivery, GET /v1/deliveries?endpoint: {p}:deliveries:endpoint:ops
 fields of a watch: acknowledged attempt batches cadence changedAt doubt dwell endedAt formerWebhooks foundWaiting gone held isReopened lastPolledAt maxDelayMs metadata missing nextPollAt notice pastEnds phases pollHistory polls profile registeredAt registeredBy restartedAt run runAskedAt runId sequence source state subscriptions timeoutAt trouble unknownAt unknownStatuses unreachable waiting waits
 head of a watch: "         8         c         6         0         x         y         1"
@@ -191,7 +193,7 @@ document of a watch, dwell: [29,2]
 document of a watch, phases: [["queued",30,1,32]]
 document of a watch, metadata: {"team":"ml"}
 polls of a watch: "\t--------8---9-                                                                                                                                                          "
-record of a delivery: {"source":"default","runId":"run-1","id":"dlv_1","eventId":"evt_1","eventType":"run.failed","alertId":"alt_1","subject":"source","batchId":"bat_1","endpoint":"ops","state":"pending","attemptCount":1,"step":2,"requested":false,"urgent":false,"foldMost":3,"nextAttemptAt":1767225600000,"createdAt":1767225600000,"deliveredAt":null,"last":{"at":1767225600000,"status":204,"error":null,"durationMs":1,"response":"","phases":[null,2,3]}}
+record of a delivery: {"source":"default","runId":"run-1","id":"dlv_1","eventId":"evt_1","eventType":"run.failed","alertId":"alt_1","subject":"source","batchId":"bat_1","sources":["default","other"],"endpoint":"ops","state":"pending","attemptCount":1,"step":2,"requested":false,"urgent":false,"foldMost":3,"nextAttemptAt":1767225600000,"createdAt":1767225600000,"deliveredAt":null,"last":{"at":1767225600000,"status":204,"error":null,"durationMs":1,"response":"","phases":[null,2,3]}}
 form of a packed record: 2
 `,
 };
@@ -287,6 +289,7 @@ const delivery: Required<Delivery> = {
   alertId: 'alt_1',
   subject: 'source',
   batchId: 'bat_1',
+  sources: ['default', 'other'],
   endpoint: 'ops',
   state: 'pending',
   attemptCount: 1,

@@ -59,6 +59,8 @@ export interface Delivery extends WatchKey {
   subject?: string;
   /** The id of the batch that its event is about; absent for others. */
   batchId?: string;
+  /** The sources of that batch where they are several; it is for tokens of all of them. */
+  sources?: readonly string[];
   /** Where it goes. */
   endpoint: Receiver;
   state: DeliveryState;
@@ -90,6 +92,14 @@ export interface DeliveryFilter {
   /** Of any of these runs. */
   runs?: readonly WatchKey[] | undefined;
   eventId?: string | undefined;
+}
+
+/** What a delivery belongs to: a token must be good for all of these. None: to runwatch itself. */
+export function sourcesOfDelivery({
+  source,
+  sources,
+}: Pick<Delivery, 'source' | 'sources'>): readonly string[] {
+  return sources ?? (source === '' ? [] : [source]);
 }
 
 /** A delivery as read from the store, with the version that a write must find unchanged. */
@@ -164,7 +174,7 @@ export function planNotice(
 
 /** A delivery that is due at once. Event and endpoint determine its id. */
 export function newDelivery(
-  about: WatchKey & Partial<Pick<Delivery, 'alertId' | 'subject' | 'batchId'>>,
+  about: WatchKey & Partial<Pick<Delivery, 'alertId' | 'subject' | 'batchId' | 'sources'>>,
   event: { id: string; type: SentEventType },
   endpoint: string,
   now: number,
@@ -178,6 +188,7 @@ export function newDelivery(
     ...(about.alertId !== undefined && { alertId: about.alertId }),
     ...(about.subject !== undefined && { subject: about.subject }),
     ...(about.batchId !== undefined && { batchId: about.batchId }),
+    ...(about.sources !== undefined && { sources: about.sources }),
     endpoint,
     state: 'pending',
     attemptCount: 0,

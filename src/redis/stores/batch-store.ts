@@ -222,8 +222,8 @@ function fieldsOf(batch: Batch): string {
 const WRITE_BATCH = script(
   'rwWriteBatch',
   {
-    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'clock'],
-    args: ['id', 'name', 'fields', 'createdAt', 'mostBatches', 'version?', 'was?'],
+    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'batchWebhooks', 'clock'],
+    args: ['id', 'name', 'fields', 'createdAt', 'mostBatches', 'hasWebhook', 'version?', 'was?'],
     reply: (written: number) => written === 1,
   },
   `
@@ -240,6 +240,11 @@ else
   redis.call('HSET', keys.batch, 'joined', 0)
 end
 redis.call('ZADD', keys.batchesDue, now, args.id)
+if args.hasWebhook == '1' then
+  redis.call('ZADD', keys.batchWebhooks, args.createdAt, args.id)
+else
+  redis.call('ZREM', keys.batchWebhooks, args.id)
+end
 writeBatch(keys.batch, cjson.decode(args.fields))
 if not args.version then redis.call('HSET', keys.batchNames, args.name, args.id) end
 return 1
@@ -253,8 +258,8 @@ return 1
 const SETTLE_BATCH = script(
   'rwSettleBatch',
   {
-    keys: ['batch', 'batchesDue', 'batchesIdle', 'clock'],
-    args: ['id', 'version', 'isIdle', 'fields?', 'effects?'],
+    keys: ['batch', 'batchesDue', 'batchesIdle', 'batchWebhooks', 'clock'],
+    args: ['id', 'version', 'isIdle', 'isOver', 'fields?', 'effects?'],
     reply: (pools: string[] | null) => pools,
   },
   `
@@ -271,6 +276,7 @@ else
   redis.call('ZREM', keys.batchesIdle, args.id)
 end
 redis.call('ZREM', keys.batchesDue, args.id)
+if args.isOver == '1' then redis.call('ZREM', keys.batchWebhooks, args.id) end
 if args.fields then writeBatch(keys.batch, cjson.decode(args.fields)) end
 return pools
 `,
@@ -280,7 +286,7 @@ return pools
 const FORGET_BATCH = script(
   'rwForgetBatch',
   {
-    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle'],
+    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'batchWebhooks'],
     args: ['id', 'name'],
   },
   `
@@ -292,6 +298,7 @@ end
 redis.call('ZREM', keys.batchesDue, args.id)
 redis.call('ZREM', keys.batchesIdle, args.id)
 redis.call('ZREM', keys.batches, args.id)
+redis.call('ZREM', keys.batchWebhooks, args.id)
 redis.call('DEL', keys.batch)
 `,
 );
@@ -318,6 +325,11 @@ export interface BatchFilter {
 export function isOfSources(batch: BatchName, sources: readonly string[] | undefined): boolean {
   if (sources === undefined) return true;
   return batch.sources?.every((source) => sources.includes(source)) ?? false;
+}
+
+/** Whether a batch may yet notify a webhook of its own. */
+function hasLiveWebhook({ state, subscriptions }: Batch): boolean {
+  return state !== 'completed' && (subscriptions ?? []).some(({ kind }) => kind === 'webhook');
 }
 
 /** Batches in Redis. Errors of the connection pass through. */
@@ -361,7 +373,13 @@ export class BatchStore {
     return WRITE_BATCH.run(
       this.redis,
       { ...this.keysOf(batch.id), clock: this.keys.clock },
-      { ...about, fields: fieldsOf(batch), mostBatches: MOST_BATCHES, ...as },
+      {
+        ...about,
+        fields: fieldsOf(batch),
+        mostBatches: MOST_BATCHES,
+        hasWebhook: hasLiveWebhook(batch) ? 1 : 0,
+        ...as,
+      },
     );
   }
 
@@ -453,6 +471,15 @@ export class BatchStore {
     }
   }
 
+  /** Batches with a webhook of their own that have not completed, the newest first, a chunk at a time. */
+  async *withWebhooks(chunk: number): AsyncIterable<Batch[]> {
+    const { redis, keys } = this;
+    const ids = await redis.zrevrange(keys.batchWebhooks, 0, '-1');
+    for (const some of chunksOf(ids, chunk)) {
+      yield (await this.readAll(some)).map(({ batch }) => batch);
+    }
+  }
+
   private async readAll(ids: readonly string[]): Promise<StoredBatch[]> {
     if (ids.length === 0) return [];
     const pipeline = this.redis.pipeline();
@@ -536,23 +563,26 @@ export class BatchStore {
     const planKeys = new PlanKeys(keys);
     const effects = events.length === 0 ? undefined : JSON.stringify(raisedPlan(planKeys, events));
     const fields = after === batch ? undefined : fieldsOf(after);
-    const { batch: key, batchesDue, batchesIdle } = this.keysOf(batch.id);
+    const isOver = after.state === 'completed';
     return SETTLE_BATCH.run(
       this.redis,
-      { batch: key, batchesDue, batchesIdle, clock: keys.clock },
-      { id: batch.id, version, isIdle: isIdle ? 1 : 0, fields, effects },
+      { ...this.keysOf(batch.id), clock: keys.clock },
+      { id: batch.id, version, isIdle: isIdle ? 1 : 0, isOver: isOver ? 1 : 0, fields, effects },
       { further: planKeys.declared },
     );
   }
 
   /** Takes a batch without a record out of those that are to be judged. */
   async drop(id: string): Promise<void> {
-    const { batches, batchesDue, batchesIdle } = this.keys;
-    await this.redis.pipeline().zrem(batchesDue, id).zrem(batchesIdle, id).zrem(batches, id).exec();
+    const { batches, batchesDue, batchesIdle, batchWebhooks } = this.keys;
+    const pipeline = this.redis.pipeline();
+    for (const key of [batchesDue, batchesIdle, batches, batchWebhooks]) pipeline.zrem(key, id);
+    await pipeline.exec();
   }
 
   private keysOf(id: string) {
-    const { batchNames, batches, batchesDue, batchesIdle } = this.keys;
-    return { batch: this.keys.batch(id), batchNames, batches, batchesDue, batchesIdle };
+    const { batchNames, batches, batchesDue, batchesIdle, batchWebhooks } = this.keys;
+    const own = { batch: this.keys.batch(id) };
+    return { ...own, batchNames, batches, batchesDue, batchesIdle, batchWebhooks };
   }
 }

@@ -2,6 +2,7 @@ import type { Redis } from 'ioredis';
 import {
   DELIVERY_STATES,
   noDeliveries,
+  sourcesOfDelivery,
   type Attempt,
   type Delivery,
   type DeliveryFilter,
@@ -21,6 +22,7 @@ import {
   filterFields,
   findNumbers,
   MOST_COUNTED,
+  readableSources,
   readNumbers,
   walkNumbers,
   type NumberQuery,
@@ -144,7 +146,11 @@ export class DeliveryStore {
     const endpoints = endpoint === undefined ? undefined : [endpoint];
     return {
       kind: 'delivery' as const,
-      fields: filterFields(keys.deliveries, { state, endpoint: endpoints, source: sources }),
+      fields: filterFields(keys.deliveries, {
+        state,
+        endpoint: endpoints,
+        source: await readableSources(redis, keys, sources),
+      }),
       within: await numbersWithin(redis, keys, { since, until }),
     };
   }
@@ -317,9 +323,14 @@ function isWanted(
   return (
     isWithin(delivery.createdAt, { since, until }) &&
     (state === undefined || state.includes(delivery.state)) &&
-    (sources === undefined || sources.includes(delivery.source)) &&
+    (sources === undefined || isOf(delivery, sources)) &&
     (runs === undefined || runs.some((run) => watchId(run) === watchId(delivery))) &&
     (eventId === undefined || eventId === delivery.eventId) &&
     (endpoint === undefined || receiverNames(delivery.endpoint).includes(endpoint))
   );
+}
+
+function isOf(delivery: Delivery, sources: readonly string[]): boolean {
+  const own = sourcesOfDelivery(delivery);
+  return own.length > 0 && own.every((one) => sources.includes(one));
 }

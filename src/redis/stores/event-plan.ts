@@ -4,7 +4,7 @@ import { poolOf } from '../../core/delivery/receiver.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import type { OwnEvent } from '../../core/event/event.ts';
-import { deliveryIndexes, ownEventIndexes } from '../indexes.ts';
+import { deliveryIndexes, ownEventIndexes, severalSources } from '../indexes.ts';
 import { countField, PlanKeys, type Keys } from '../keys.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
@@ -13,6 +13,9 @@ import { script } from '../script.ts';
 
 /** Entries that may wait to be judged. */
 const MOST_ENTRIES = 1_000_000;
+
+/** Lists of sources that are remembered of batches: the newest. */
+const MOST_SOURCE_LISTS = 1_000;
 
 /**
  * Adds deliveries that are not there yet to store, counters and orders. One that is alone in its order
@@ -142,6 +145,10 @@ local function logOwnEvents(own, now)
     enterNumber(own.eventLog, event.indexes, place, event.id)
     redis.call('ZADD', own.ownEvents, now, event.id)
     redis.call('HSET', event.key, 'place', place, 'body', event.body)
+    if event.sources then
+      redis.call('ZADD', own.batchSources, now, event.sources)
+      redis.call('ZREMRANGEBYRANK', own.batchSources, 0, -1 - own.mostSources)
+    end
   end
   ringEvents(own)
 end
@@ -153,6 +160,17 @@ function ownEventsPlan(
   events: readonly { id: string; body: string }[],
 ) {
   if (events.length === 0) return {};
+  const planned = events.map(({ id, body }) => {
+    const event = JSON.parse(body) as OwnEvent;
+    const sources = severalSources(event);
+    return {
+      id,
+      key: declare(keys.event(id)),
+      body,
+      indexes: declareAll(ownEventIndexes(keys, event)),
+      ...(sources !== null && { sources }),
+    };
+  });
   return {
     own: {
       eventLog: keys.eventLog,
@@ -160,12 +178,11 @@ function ownEventsPlan(
       ownEvents: declare(keys.ownEvents),
       epochs: declare(keys.epochs),
       eventBell: declare(keys.eventBell),
-      events: events.map(({ id, body }) => ({
-        id,
-        key: declare(keys.event(id)),
-        body,
-        indexes: declareAll(ownEventIndexes(keys, JSON.parse(body) as OwnEvent)),
-      })),
+      ...(planned.some(({ sources }) => sources !== undefined) && {
+        batchSources: declare(keys.batchSources),
+        mostSources: MOST_SOURCE_LISTS,
+      }),
+      events: planned,
     },
   };
 }

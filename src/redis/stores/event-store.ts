@@ -18,9 +18,8 @@ import type { Page } from '../../core/page.ts';
 import type { EventBell } from '../channels.ts';
 import { openCursor } from '../cursor.ts';
 import { CHUNK } from '../index-columns.ts';
-import { eventSources } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
-import { filterFields, walkNumbers, type NumberedRow } from '../numbers.ts';
+import { filterFields, readableSources, walkNumbers, type NumberedRow } from '../numbers.ts';
 import { effectsOf, RAISE_EVENT } from './event-plan.ts';
 import { eventIdOf } from './history-plan.ts';
 import { HistoryReader, readRows, type Numbered } from './history-reader.ts';
@@ -117,7 +116,7 @@ export class EventStore {
       fields: filterFields(keys.events, {
         type,
         workflow: workflowId,
-        source: sources && eventSources(sources),
+        source: await readableSources(redis, keys, sources),
       }),
       within: await eventsAround(redis, keys, times),
     };

@@ -6,7 +6,13 @@ import { isOfRun, type AnyEvent, type RunwatchEvent } from '../../core/event/eve
 import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import { isPacked, type History } from '../history-codec.ts';
 import { CHUNK, chunkOf } from '../index-columns.ts';
-import { deliveryIndexes, eventIndexes, ownEventIndexes, watchIndexes } from '../indexes.ts';
+import {
+  deliveryIndexes,
+  eventIndexes,
+  ownEventIndexes,
+  severalSources,
+  watchIndexes,
+} from '../indexes.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { IS_PACKED, NUMBERS } from '../lua/numbers.ts';
 import { RUN_IDS, runIdPlan } from '../run-ids.ts';
@@ -232,6 +238,7 @@ export function eventPlan(
   const event = JSON.parse(body) as AnyEvent;
   const id = eventIdOf(body);
   const of = isOfRun(event) ? eventIndexes(keys, event) : ownEventIndexes(keys, event);
+  const sources = isOfRun(event) ? null : severalSources(event);
   return {
     read: [
       { key: keys.event(id), field: 'place', text: String(number) },
@@ -243,6 +250,9 @@ export function eventPlan(
       watch === null
         ? { key: keys.ownEvents, score: Date.parse(event.timestamp), member: id }
         : { key: keys.liveEvents(watchId(watch)), score: number, member: id },
+      ...(sources === null
+        ? []
+        : [{ key: keys.batchSources, score: Date.parse(event.timestamp), member: sources }]),
     ],
   };
 }
