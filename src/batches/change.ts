@@ -1,4 +1,5 @@
-import { newBatch, type Batch, type BatchName } from '../core/batch.ts';
+import { MOST_WEBHOOKS, newBatch, type Batch, type BatchName } from '../core/batch.ts';
+import { formerWebhooks, withoutToken } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
 
 /** What users set of a batch. */
@@ -26,10 +27,18 @@ export async function writeBatch(
       continue;
     }
     const { batch } = stored;
-    const after = withExpected({ ...batch, ...settingsOf(batch) });
+    const after = withExpected(withSettings(batch, settingsOf(batch)));
     if (batch.state === 'closed' && after.expected !== batch.expected) return 'closed';
     if (await batches.replace(stored, after)) return { batch: after, isNew: false };
   }
+}
+
+/** The batch as it is set up. What an event of it waits to be sent to, it keeps. */
+function withSettings(batch: Batch, settings: BatchSettings): Batch {
+  if (batch.failedAt === null || batch.subscriptions === null) return { ...batch, ...settings };
+  const before = { subscriptions: batch.subscriptions, formerWebhooks: batch.inherited };
+  const inherited = formerWebhooks(before, settings.subscriptions ?? [], MOST_WEBHOOKS);
+  return { ...batch, ...settings, inherited };
 }
 
 /** A batch that has as many runs as are expected is closed. */
@@ -52,5 +61,27 @@ export async function closeBatch(
     if (stored === null || stored.batch.state !== 'open') return stored?.batch ?? null;
     const after = { ...stored.batch, state: 'closed' as const, closedBy: 'closed' as const };
     if (await batches.replace(stored, after)) return after;
+  }
+}
+
+/**
+ * The use case behind ending webhooks of a batch that has not completed: those that a token registered, or all. Where
+ * it has nothing else that hears of it, what hears of its runs does.
+ * @returns how many have ended
+ */
+export async function endWebhooksOfBatch(
+  { stores: { batches } }: Process,
+  id: string,
+  token: string | undefined,
+): Promise<number> {
+  for (;;) {
+    const stored = await batches.read(id);
+    if (stored === null || stored.batch.state === 'completed') return 0;
+    const { subscriptions: had, expected, maxFailed } = stored.batch;
+    const left = (had ?? []).flatMap((one) => withoutToken(one, token));
+    const ended = (had?.length ?? 0) - left.length;
+    if (ended === 0) return 0;
+    const settings = { expected, maxFailed, subscriptions: left.length === 0 ? null : left };
+    if (await batches.replace(stored, withSettings(stored.batch, settings))) return ended;
   }
 }

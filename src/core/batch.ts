@@ -82,7 +82,7 @@ export interface Batch extends BatchName {
   maxFailed: number | null;
   /** What hears of it; null for what hears of its members. */
   subscriptions: Subscription[] | null;
-  /** Webhooks of its members that its events went to, sealed for it. */
+  /** Other webhooks that its events went to, sealed for it: of its members, and those that it had before. */
   inherited: WebhookSubscription[];
   createdAt: number;
   closedBy: CloseReason | null;

@@ -54,7 +54,7 @@ export class BatchService implements Slice<Own> {
     const settings = (batch: Batch): BatchSettings => ({
       expected: body.expected ?? null,
       maxFailed: body.max_failed ?? null,
-      subscriptions: this.subscriptionsOf(body, batch),
+      subscriptions: this.subscriptionsOf(body, batch, token),
     });
     const written = await writeBatch(daemon, name, settings);
     if (written === 'full') throw refusal('too_many_batches', TOO_MANY);
@@ -156,7 +156,11 @@ export class BatchService implements Slice<Own> {
     if (!verdict.allowed) throw invalid('webhook.url', verdict.message);
   }
 
-  private subscriptionsOf(body: Asked['put']['body'], batch: Batch): Subscription[] | null {
+  private subscriptionsOf(
+    body: Asked['put']['body'],
+    batch: Batch,
+    token: TokenConfig | null,
+  ): Subscription[] | null {
     const { endpoints, webhook } = body;
     if (endpoints === undefined && webhook === undefined) return null;
     const named = (endpoints ?? []).map((endpoint): Subscription => ({
@@ -172,7 +176,8 @@ export class BatchService implements Slice<Own> {
     };
     const sealed = this.daemon.secrets.sealer.seal(parts, batchSealContext(batch));
     const receiver = webhookReceiver(url, sourceOf(batch));
-    return [...named, { kind: 'webhook', receiver, sealed }];
+    const registered = token === null ? {} : { registeredBy: [token.name] };
+    return [...named, { kind: 'webhook', receiver, ...registered, sealed }];
   }
 
   /** What signs for the webhook, where it came without a secret. */

@@ -49,7 +49,7 @@ const MOST_UNWELL = 200;
 const SEARCHED_UNWELL = 10_000;
 
 const SECRET_OF_WATCH =
-  'the webhook of a watch has no secret to rotate: it signs with the one that its registration gave or answered';
+  'the webhook of a watch or a batch has no secret to rotate: it signs with the one that its registration gave or answered';
 
 /**
  * Shows the configured endpoints and the webhooks that are not well, tests and switches them. What names an
@@ -243,7 +243,8 @@ async function findReceivers(
     throw new RunwatchError(message, { code: 'ambiguous_endpoint' });
   }
   if (url === undefined) return [];
-  const sources = Object.keys(config.sources);
+  // Batches of several sources have none.
+  const sources = ['', ...Object.keys(config.sources)];
   return [...new Set([...found, ...sources.map((source) => receiverAt(url, source))])];
 }
 

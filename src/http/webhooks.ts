@@ -1,10 +1,13 @@
 import type { z } from 'zod';
 import type { TokenConfig } from '../config/schema.ts';
-import { mapInChunks } from '../core/arrays.ts';
+import { endWebhooksOfBatch } from '../batches/change.ts';
+import { mapInChunks, sum } from '../core/arrays.ts';
+import type { Batch } from '../core/batch.ts';
 import { shownReceiver, type Receiver } from '../core/delivery/receiver.ts';
 import type { Complete } from '../core/records.ts';
-import type { Watch, WebhookFilter, WebhookSubscription } from '../core/watch/watch.ts';
+import type { Subscription, WebhookFilter, WebhookSubscription } from '../core/watch/watch.ts';
 import type { Daemon } from '../daemon.ts';
+import { isOfSources } from '../redis/stores/batch-store.ts';
 import { endWebhooks } from '../watches/end.ts';
 import { auditOf, type Acting } from './audit.ts';
 import { sourcesMeant } from './auth.ts';
@@ -30,11 +33,11 @@ const MOST_WEBHOOKS = 200;
 /** How many webhooks are counted, and watches changed, at a time. */
 const AT_ONCE = 20;
 
-/** Shows and ends the webhooks that came with watches. */
+/** Shows and ends the webhooks that came with watches and batches. */
 export class WebhookService implements Slice<Own> {
   constructor(private readonly daemon: Daemon) {}
 
-  /** Of the newest active watches; `more` where there are others. */
+  /** Of batches that have not completed, and of the newest active watches; `more` where there are others. */
   async list({ query, token }: Requests<Own>['list']) {
     const filter = filterOf(query, token);
     const { gathered, more } = await this.gather(filter);
@@ -42,7 +45,7 @@ export class WebhookService implements Slice<Own> {
     return { data: await mapInChunks(gathered, AT_ONCE, (one) => this.viewOf(one, filter)), more };
   }
 
-  /** Ends them, unless another token wants them too, and counts them, of all watches. */
+  /** Ends them, unless another token wants them too, and counts them, of all watches and batches. */
   async end(request: Acting & Requests<Own>['end']) {
     const { query, token } = request;
     if (query.token === undefined && query.source === undefined) {
@@ -65,26 +68,42 @@ export class WebhookService implements Slice<Own> {
         count += result.ended;
       }
     }
+    for await (const batches of daemon.stores.batches.withWebhooks(CHUNK)) {
+      const meant = batches.filter((batch) => isOfSources(batch, sources));
+      const ended = await mapInChunks(meant, AT_ONCE, ({ id }) =>
+        endWebhooksOfBatch(daemon, id, filter.token),
+      );
+      count += sum(ended);
+    }
     return { count };
   }
 
-  /** The webhooks of the newest watches, by the URL as it is shown. */
+  /** The webhooks of batches and of the newest watches, by the URL as it is shown. */
   private async gather(filter: WebhookFilter) {
+    const { batches, watches } = this.daemon.stores;
     const byUrl = new Map<string, Gathered>();
     let [read, more] = [0, false];
-    for await (const chunk of this.daemon.stores.watches.withWebhooks(filter, CHUNK)) {
+    for await (const chunk of batches.withWebhooks(CHUNK)) {
+      for (const batch of chunk.filter((one) => isOfSources(one, filter.sources))) {
+        if (!add(byUrl, holderOf(batch), filter.token)) more = true;
+      }
+    }
+    for await (const chunk of watches.withWebhooks(filter, CHUNK)) {
       if (read >= MOST_WATCHES) {
         more = true;
         break;
       }
       read += chunk.length;
-      for (const watch of chunk) if (!add(byUrl, watch, filter.token)) more = true;
+      for (const { source, subscriptions } of chunk) {
+        const holder = { is: 'watches' as const, sources: [source], subscriptions };
+        if (!add(byUrl, holder, filter.token)) more = true;
+      }
     }
     return { gathered: [...byUrl.values()], more };
   }
 
   private async viewOf(
-    { url, receivers, sources, registeredBy, watches }: Gathered,
+    { url, receivers, sources, registeredBy, watches, batches }: Gathered,
     filter: WebhookFilter,
   ): Promise<WebhookView> {
     const { deliveries, endpointStates } = this.daemon.stores;
@@ -97,6 +116,7 @@ export class WebhookService implements Slice<Own> {
       sources: [...sources].sort(),
       registered_by: [...registeredBy].sort(),
       watches,
+      batches,
       counts,
       health: presentHealth(leastWell(states.map(({ state }) => state))),
     };
@@ -118,12 +138,28 @@ interface Gathered {
   sources: Set<string>;
   registeredBy: Set<string>;
   watches: number;
+  batches: number;
+}
+
+/** What notifies webhooks. */
+interface Holder {
+  is: 'watches' | 'batches';
+  sources: readonly string[];
+  subscriptions: readonly Subscription[];
+}
+
+function holderOf({ sources, subscriptions }: Batch): Holder {
+  return { is: 'batches', sources: sources ?? [], subscriptions: subscriptions ?? [] };
 }
 
 /** @returns false where a webhook was left out, since there are too many */
-function add(byUrl: Map<string, Gathered>, watch: Watch, token: string | undefined): boolean {
+function add(
+  byUrl: Map<string, Gathered>,
+  { is, sources, subscriptions }: Holder,
+  token: string | undefined,
+): boolean {
   let isWhole = true;
-  for (const webhook of watch.subscriptions.filter((one) => isMeant(one, token))) {
+  for (const webhook of subscriptions.filter((one) => isMeant(one, token))) {
     const url = shownReceiver(webhook.receiver);
     const known = byUrl.get(url);
     if (known === undefined && byUrl.size === MOST_WEBHOOKS) {
@@ -133,21 +169,23 @@ function add(byUrl: Map<string, Gathered>, watch: Watch, token: string | undefin
     const one = known ?? newlyGathered(url);
     byUrl.set(url, one);
     one.receivers.add(webhook.receiver);
-    one.sources.add(watch.source);
+    for (const source of sources) one.sources.add(source);
     for (const name of webhook.registeredBy ?? []) one.registeredBy.add(name);
-    one.watches += 1;
+    one[is] += 1;
   }
   return isWhole;
 }
 
-function isMeant(
-  one: Watch['subscriptions'][number],
-  token: string | undefined,
-): one is WebhookSubscription {
+function isMeant(one: Subscription, token: string | undefined): one is WebhookSubscription {
   if (one.kind === 'endpoint') return false;
   return token === undefined || one.registeredBy?.includes(token) === true;
 }
 
 function newlyGathered(url: string): Gathered {
-  return { url, receivers: new Set(), sources: new Set(), registeredBy: new Set(), watches: 0 };
+  const [receivers, sources, registeredBy] = [
+    new Set<Receiver>(),
+    new Set<string>(),
+    new Set<string>(),
+  ];
+  return { url, receivers, sources, registeredBy, watches: 0, batches: 0 };
 }

@@ -6,7 +6,7 @@ import {
   formerWebhooks,
   subscriptionKey,
   withChangedState,
-  type Subscription,
+  withoutToken,
   type Watch,
   type WatchKey,
 } from '../core/watch/watch.ts';
@@ -97,14 +97,4 @@ export async function endWebhooks(
     const change = { before, after: watch, events: [], deliveries: [] };
     if (await watches.commit(change)) return { watch, ended: had.length - subscriptions.length };
   }
-}
-
-/** What is left of a subscription once a token, or every token, wants its webhook no more. */
-function withoutToken(one: Subscription, token: string | undefined): Subscription[] {
-  if (one.kind === 'endpoint') return [one];
-  if (token === undefined) return [];
-  const { registeredBy = [] } = one;
-  if (!registeredBy.includes(token)) return [one];
-  const others = registeredBy.filter((name) => name !== token);
-  return others.length === 0 ? [] : [{ ...one, registeredBy: others }];
 }

@@ -308,3 +308,43 @@ describe('delivery with two attempts', () => {
     expect((await endpoint('flaky')).counts).toMatchObject({ delivered: 1, pending: 0 });
   });
 });
+
+test('the webhook of a batch that answered 410 is tested and resumed by its masked URL, and takes its events again', async () => {
+  let attempts = 0;
+  const respond = () => ((attempts += 1) === 1 ? 410 : 204);
+  const receiver = await startReceiver({ secrets: [OLD_SECRET], respond });
+  const webhook = { url: receiver.url, secret: OLD_SECRET };
+  const settings = { max_failed: 0, webhook };
+  const { body: batch } = await daemon.api('/v1/batches/nightly', settings, 'PUT');
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  await daemon.api('/v1/watches', { run_id: id, endpoints: ['operators'], batch: 'nightly' });
+  const [dead] = await waitFor(
+    async () => {
+      const { body } = await daemon.api<{ data: DeliveryJson[] }>('/v1/deliveries?state=dead');
+      const own = body.data.filter(({ endpoint: to }) => to === batch.webhook);
+      return own.length > 0 && own;
+    },
+    { describe: 'the dead delivery of batch.failed' },
+  );
+  const listed = async () => (await daemon.api('/v1/webhooks')).body.data;
+  expect(await listed()).toMatchObject([
+    { url: batch.webhook, watches: 0, batches: 1, health: { state: 'disabled', reason: 'gone' } },
+  ]);
+  expect((await cli('endpoints', 'pause', batch.webhook)).exitCode).toBe(0);
+  expect((await cli('endpoints', 'test', batch.webhook)).stdout).toContain('204');
+  expect((await cli('endpoints', 'resume', batch.webhook)).exitCode).toBe(0);
+  expect(await listed()).toMatchObject([{ health: { state: 'active' } }]);
+  expect((await cli('redeliver', dead?.id ?? '')).exitCode).toBe(0);
+  await daemon.api('/v1/batches/nightly/close', {});
+  await waitFor(() => receiver.received.some(({ type }) => type === 'batch.completed'), {
+    describe: 'batch.completed',
+  });
+  expect(receiver.received.map(({ type, verified }) => [type, verified])).toEqual([
+    ['batch.failed', true],
+    ['runwatch.test', true],
+    ['batch.failed', true],
+    ['batch.completed', true],
+  ]);
+  expect(await listed()).toEqual([]);
+  await receiver.close();
+});

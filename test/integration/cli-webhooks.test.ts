@@ -8,7 +8,8 @@ const WEBHOOK = {
   url: 'https://hooks.example/…#3f9a1c',
   sources: ['default'],
   registered_by: ['ci', 'ana'],
-  watches: 7,
+  watches: 6,
+  batches: 1,
   counts,
   health,
 };
@@ -30,8 +31,8 @@ describe('runwatch webhooks', () => {
     const { stdout, stderr } = await cli('--token', 'ci');
     expect(stdout.replaceAll(/ +/g, ' ')).toBe(
       [
-        'URL REGISTERED BY SOURCE WATCHES HEALTH WAITING DEAD DELIVERED',
-        'https://hooks.example/…#3f9a1c ci ana default 7 active 5 3 12',
+        'URL REGISTERED BY SOURCE WATCHES BATCHES HEALTH WAITING DEAD DELIVERED',
+        'https://hooks.example/…#3f9a1c ci ana default 6 1 active 5 3 12',
         '',
       ].join('\n'),
     );

@@ -84,6 +84,13 @@ const stateOf = async (name: string, token = ALL) => {
   return body as Record<string, unknown>;
 };
 
+/** Deliveries of events of batches, the newest first. */
+async function sentOf(): Promise<{ id: string; event_type: string; endpoint: string }[]> {
+  const { body } = await call('GET', '/v1/deliveries');
+  const all = body.data as { id: string; event_type: string; endpoint: string }[];
+  return all.filter(({ event_type: type }) => type.startsWith('batch.'));
+}
+
 async function ends(runId: string, status: string, source = 'default'): Promise<void> {
   const before = (await stores.watches.get({ source, runId }))!;
   const run = snapshot({ id: runId, status });
@@ -167,6 +174,82 @@ describe('batches of the API', () => {
     });
     const late = await call('PUT', '/v1/batches/nightly', { expected: 3 });
     expect([late.status, late.body.code]).toEqual([409, 'batch_closed']);
+  });
+
+  test('webhooks of batches are listed with those of watches until the batch completes', async () => {
+    const hook = { webhook: { url: 'https://example.com/of-both' } };
+    const nightly = (await call('PUT', '/v1/batches/nightly', hook)).body;
+    await call('PUT', '/v1/batches/mine', hook, MINE);
+    await registerAll(['a'], { batch: 'hourly' });
+    await call('POST', '/v1/watches', { run_id: 'b', source: 'default', ...hook });
+    const listed = async (query = '', token = ALL) => {
+      const { body } = await call('GET', `/v1/webhooks${query}`, undefined, token);
+      return body.data;
+    };
+    const shown = { url: nightly.webhook, health: { state: 'active' } };
+    expect(await listed()).toMatchObject([
+      { ...shown, watches: 1, batches: 2, sources: ['default', 'mine'] },
+    ]);
+    const ofMine = [{ ...shown, watches: 0, batches: 1, registered_by: ['mine'] }];
+    expect(await listed('', MINE)).toMatchObject(ofMine);
+    expect(await listed('?token=mine')).toMatchObject(ofMine);
+    expect(await listed('?source=mine')).toMatchObject(ofMine);
+    expect(await listed('?source=other')).toEqual([]);
+    await call('POST', '/v1/batches/nightly/close');
+    await judge.judgeDue();
+    expect(await stateOf('nightly')).toMatchObject({ state: 'completed' });
+    await call('DELETE', '/v1/batches/mine', undefined, MINE);
+    expect(await listed()).toMatchObject([{ watches: 1, batches: 0 }]);
+    await call('PUT', '/v1/batches/other', hook);
+    await call('PUT', '/v1/batches/other', {});
+    expect(await listed()).toMatchObject([{ watches: 1, batches: 0 }]);
+  });
+
+  test('webhooks of a token end in batches too, which go on by their endpoints, or by what hears of their runs', async () => {
+    const webhook = { url: 'https://example.com/ended' };
+    await call('PUT', '/v1/batches/hooked', { webhook, max_failed: 0, expected: 2 });
+    await call('PUT', '/v1/batches/both', { webhook, endpoints: ['ops'] });
+    await call('PUT', '/v1/batches/of-mine', { webhook }, MINE);
+    for (const runId of ['a', 'b']) {
+      const about = { source: 'default', batch: 'hooked', endpoints: ['ops'] };
+      await call('POST', '/v1/watches', { run_id: runId, ...about });
+    }
+    await ends('a', 'failed');
+    await judge.judgeDue();
+    const [failed] = await sentOf();
+    expect(failed).toMatchObject({ event_type: 'batch.failed' });
+    const ended = await call('DELETE', '/v1/webhooks?token=all');
+    expect([ended.status, ended.body]).toEqual([200, { count: 2 }]);
+    expect((await call('DELETE', '/v1/webhooks?token=all')).body).toEqual({ count: 0 });
+    expect(await stateOf('hooked')).toMatchObject({
+      webhook: null,
+      endpoints: null,
+      max_failed: 0,
+      expected: 2,
+    });
+    expect(await stateOf('both')).toMatchObject({ webhook: null, endpoints: ['ops'] });
+    expect((await stateOf('of-mine', MINE))['webhook']).not.toBeNull();
+    // What was planned is still sent.
+    const { delivery } = (await stores.deliveries.get(failed?.id ?? ''))!;
+    expect(await deliverer.routes.routeOf(delivery)).not.toBeNull();
+    await ends('b', 'completed');
+    await judge.judgeDue();
+    expect(await sentOf()).toMatchObject([
+      { event_type: 'batch.completed', endpoint: 'ops' },
+      { event_type: 'batch.failed' },
+    ]);
+  });
+
+  test('a webhook that is replaced after batch.failed is still sent that', async () => {
+    const webhookAt = (path: string) => ({ webhook: { url: `https://example.com/${path}` } });
+    await call('PUT', '/v1/batches/nightly', { ...webhookAt('one'), max_failed: 0 });
+    await registerAll(['a'], { batch: 'nightly', open: true });
+    await ends('a', 'failed');
+    await judge.judgeDue();
+    const [failed] = await sentOf();
+    await call('PUT', '/v1/batches/nightly', webhookAt('other'));
+    const { delivery } = (await stores.deliveries.get(failed?.id ?? ''))!;
+    expect(await deliverer.routes.routeOf(delivery)).not.toBeNull();
   });
 
   test('a webhook of a batch is masked, and the answer alone has the secret that signs for it', async () => {

@@ -28,7 +28,7 @@ interface EndFlags extends WebhookFlags {
 
 export function addWebhooksVerb(cli: CommandLine): void {
   const webhooks = withFilter(daemonCommand<'GET /v1/webhooks'>(cli.program, 'webhooks', 'read'))
-    .description('list webhooks of watches; end those of a token')
+    .description('list webhooks of watches and batches; end those of a token')
     .addOption(wideFlag())
     .helpCommand(false)
     .allowExcessArguments()
@@ -50,7 +50,7 @@ export function addWebhooksVerb(cli: CommandLine): void {
 
 const FILTERS: FilterFlags<WebhookQuery> = {
   token: new Option('--token <name>', 'only those that this token registered'),
-  source: new Option('--source <name>', 'only those of watches of this source'),
+  source: new Option('--source <name>', 'only those of watches and batches of this source'),
 };
 
 function withFilter(command: Command): Command {
@@ -58,7 +58,8 @@ function withFilter(command: Command): Command {
 }
 
 const HELP = `
-Webhooks that came with watches, by their masked URL, as far as their watches are active.
+Webhooks that came with watches or batches, by their masked URL, as far as the watches are active and
+the batches have not completed.
 
 Examples:
   runwatch webhooks
@@ -66,8 +67,9 @@ Examples:
   runwatch webhooks --json | jq '.data[] | select(.registered_by == [])'`;
 
 const END_HELP = `
-The watches go on, and deliveries that were planned before still go out. A webhook that another token
-registered too goes on for that one.
+The watches go on, and deliveries that were planned before still go out. A batch without endpoints of
+its own goes on with those of its runs. A webhook that another token registered too goes on for that
+one.
 
 Examples:
   runwatch webhooks end --token ci
@@ -86,8 +88,8 @@ async function listWebhooks(cli: CommandLine, flags: WebhookFlags): Promise<numb
 
 function noneText(query: WebhookQuery): string {
   return Object.keys(query).length === 0
-    ? 'No active watch has a webhook.'
-    : 'No webhook of an active watch matches.';
+    ? 'No active watch and no batch has a webhook.'
+    : 'No webhook of an active watch or a batch matches.';
 }
 
 async function endWebhooks(cli: CommandLine, flags: EndFlags): Promise<number> {
@@ -103,9 +105,9 @@ async function endWebhooks(cli: CommandLine, flags: EndFlags): Promise<number> {
       note(stderr, noneText(query));
       return EXIT.ok;
     }
-    const watches = data.reduce((sum, one) => sum + one.watches, 0);
+    const held = data.reduce((sum, { watches, batches }) => sum + watches + batches, 0);
     const least = more ? 'at least ' : '';
-    const what = `${count(data.length, 'webhook', 'webhooks')} of ${least}${count(watches, 'subscription', 'subscriptions')}`;
+    const what = `${count(data.length, 'webhook', 'webhooks')} of ${least}${count(held, 'subscription', 'subscriptions')}`;
     if (!(await confirm(cli, `End ${what}${whoseText(query)}?`))) return EXIT.failure;
   }
   const ended = await client.endWebhooks(query);
@@ -129,6 +131,7 @@ function columnsFor(_webhooks: unknown, { now, colors }: TableView): Column<Webh
     { head: 'REGISTERED BY', value: (webhook) => webhook.registered_by.join(' ') || '-' },
     { head: 'SOURCE', value: ({ sources }) => sources.join(' ') },
     { head: 'WATCHES', value: ({ watches }) => String(watches), align: 'right' },
+    { head: 'BATCHES', value: ({ batches }) => String(batches), align: 'right' },
     {
       head: 'HEALTH',
       value: ({ health }) => healthText(health, now),

@@ -357,10 +357,11 @@ export function countedTokens(watch: Pick<Watch, 'state' | 'registeredBy'>): rea
 /** Most webhooks per watch, and most former ones that it keeps (the newest). */
 export const MAX_WEBHOOKS = 50;
 
-/** The webhooks that a watch loses when it gets these subscriptions, the newest last. */
+/** The webhooks that a watch or a batch loses when it gets these subscriptions, the newest last. */
 export function formerWebhooks(
   before: Pick<Watch, 'subscriptions' | 'formerWebhooks'>,
   subscriptions: readonly Subscription[],
+  most = MAX_WEBHOOKS,
 ): WebhookSubscription[] {
   const present = new Set(subscriptions.map(subscriptionKey));
   const earlier = [...before.formerWebhooks, ...before.subscriptions].filter(
@@ -368,7 +369,17 @@ export function formerWebhooks(
       one.kind === 'webhook' && !present.has(subscriptionKey(one)),
   );
   const byKey = new Map(earlier.map((one) => [subscriptionKey(one), one]));
-  return [...byKey.values()].slice(-MAX_WEBHOOKS);
+  return [...byKey.values()].slice(-most);
+}
+
+/** What is left of a subscription once a token, or every token, wants its webhook no more. */
+export function withoutToken(one: Subscription, token: string | undefined): Subscription[] {
+  if (one.kind === 'endpoint') return [one];
+  if (token === undefined) return [];
+  const { registeredBy = [] } = one;
+  if (!registeredBy.includes(token)) return [one];
+  const others = registeredBy.filter((name) => name !== token);
+  return others.length === 0 ? [] : [{ ...one, registeredBy: others }];
 }
 
 /** A user has taken a run or an alert in hand: no reminders meanwhile. Times are milliseconds since the epoch. */

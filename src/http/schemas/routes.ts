@@ -701,9 +701,9 @@ export const routes = {
       route: 'GET /v1/webhooks',
       id: 'listWebhooks',
       tag: 'Endpoints',
-      summary: 'List webhooks of active watches, and which tokens registered them',
+      summary: 'List webhooks of active watches and of batches, and which tokens registered them',
       description:
-        'By masked URL, those of the newest watches first: up to 200, of up to 10,000 watches.',
+        'By masked URL, those of batches that have not completed, then those of the newest watches: up to 200, of up to 10,000 watches.',
       scope: 'read',
       sources: 'limited',
       isHeavy: true,
@@ -714,9 +714,10 @@ export const routes = {
       route: 'DELETE /v1/webhooks',
       id: 'endWebhooks',
       tag: 'Endpoints',
-      summary: 'End webhooks of watches: all that a token registered, or all of a source',
+      summary:
+        'End webhooks of watches and batches: all that a token registered, or all of a source',
       description:
-        'Their watches go on, and deliveries that were planned before still go out. A webhook that another token registered too goes on for that one. `token` or `source` is needed.',
+        'Their watches and batches go on, a batch without endpoints by what hears of its runs, and deliveries that were planned before still go out. A webhook that another token registered too goes on for that one. `token` or `source` is needed.',
       scope: 'admin',
       sources: 'limited',
       query: webhookQuery,
