@@ -14,7 +14,12 @@ import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
 import { NAME_WAIT_MS, nextNameCheck } from '../core/delivery/name-wait.ts';
 import type { Claim, PlannedEvent } from '../core/delivery/outbox.ts';
-import type { AttemptStep, DeliveryStep } from '../redis/stores/delivery-step.ts';
+import type {
+  AttemptStep,
+  DeliveryStep,
+  Postponed,
+  PostponedSteps,
+} from '../redis/stores/delivery-step.ts';
 import type { NextClaims, PoolClaims } from '../redis/stores/pool-claims.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import {
@@ -78,6 +83,7 @@ export class Attempts {
     step: AttemptStep,
   ) => Promise<PoolClaims | 'delivery' | 'endpoint' | Wish>;
   private readonly withholdStep: (step: DeliveryStep) => Promise<PoolClaims | 'delivery' | Wish>;
+  private readonly postponeSteps: (steps: PostponedSteps) => Promise<Postponed>;
 
   constructor(private readonly deliverer: Deliverer) {
     const { outbox } = deliverer.process.stores;
@@ -85,6 +91,7 @@ export class Attempts {
     setMaxListeners(0, this.calledOff.signal);
     this.record = outlasting((step) => outbox.recordAttempt(step), this.stopping.signal);
     this.withholdStep = outlasting((step) => outbox.withhold(step), this.stopping.signal);
+    this.postponeSteps = outlasting((steps) => outbox.postpone(steps), this.stopping.signal);
   }
 
   /** Aborts the attempts in progress: their outcome is unknown, and their claims are released. */
@@ -136,32 +143,41 @@ export class Attempts {
     }
   }
 
-  /** Sends messages to people; one waits a moment for a name that may be known then. */
+  /** Sends a message to people, or has it wait a moment, as a whole, for names that may be known then. */
   private async sendNamed(group: ClaimGroup, room: Room): Promise<Delivered> {
-    const checks = await mapInChunks(group, WRITES, (claim) => this.nameCheckAt(claim));
-    const [first, ...others] = group.filter((_, at) => checks[at] === null);
-    const waiting = group.flatMap((claim, at) => {
-      const until = checks[at] ?? null;
-      return until === null ? [] : [{ claim, after: postponed(claim.stored.delivery, until) }];
-    });
-    const [last] = first === undefined ? waiting.splice(0, 1) : [];
-    const moved = await mapInChunks(waiting, WRITES, ({ claim, after }) =>
-      this.withhold(claim, after, NO_ROOM),
-    );
-    if (last !== undefined) moved.push(await this.withhold(last.claim, last.after, room, true));
-    if (first !== undefined) moved.push(await this.send([first, ...others], room));
-    return joined(moved);
+    const until = await this.nameCheckAt(group);
+    return until === null ? this.send(group, room) : this.postpone(group, until, room);
   }
 
-  /** When a delivery that lacks a name is checked again; null where it does not wait. */
-  private async nameCheckAt({ stored: { delivery }, body }: Claim): Promise<number | null> {
+  /** When a message that lacks a name is checked again; null where it does not wait. */
+  private async nameCheckAt(group: ClaimGroup): Promise<number | null> {
     const { knownNames, now } = this.deliverer.process;
-    const at = nextNameCheck(delivery, now());
-    return at !== null &&
-      body !== null &&
-      (await knownNames.isExpected(parseEvent(body), NAME_WAIT_MS))
-      ? at
-      : null;
+    const deliveries = group.map(({ stored }) => stored.delivery);
+    const at = nextNameCheck(deliveries, now());
+    if (at === null) return null;
+    const areLacking = await mapInChunks(
+      group,
+      WRITES,
+      async ({ body }) =>
+        body !== null && (await knownNames.isExpected(parseEvent(body), NAME_WAIT_MS)),
+    );
+    return areLacking.includes(true) ? at : null;
+  }
+
+  /** Writes that the deliveries of a message wait until a time, by which they are due together. */
+  private async postpone(group: ClaimGroup, until: number, room: Room): Promise<Delivered> {
+    const now = this.deliverer.process.now();
+    const [claim, ...others] = group;
+    const after = ({ stored }: Claim) => postponed(stored.delivery, until);
+    const stepOf = (one: Claim) => this.stepOf(one, after(one), now);
+    const [first, ...more] = [stepOf(claim), ...others.map(stepOf)] as const;
+    const taken = await this.claimingNext(claim, room, (next) =>
+      this.postponeSteps([{ ...first, next }, ...more]),
+    );
+    // A user wants these meanwhile, or another process has changed them.
+    const left = group.filter((_, at) => taken.left.includes(at));
+    const moved = await mapInChunks(left, WRITES, (one) => this.withhold(one, after(one), NO_ROOM));
+    return joined([...moved, deliveredBy(taken, [after(claim)], now)]);
   }
 
   private async send(group: ClaimGroup, room: Room): Promise<Delivered> {
@@ -361,18 +377,10 @@ export class Attempts {
     return { ...planned, deliveries };
   }
 
-  /**
-   * Writes that a delivery is postponed, or not sent at all.
-   * @param givesPaceBack no other message is sent by the same claim
-   */
-  private async withhold(
-    claim: Claim,
-    after: Delivery,
-    room: Room,
-    givesPaceBack = false,
-  ): Promise<Delivered> {
+  /** Writes that a delivery is postponed, or not sent at all. */
+  private async withhold(claim: Claim, after: Delivery, room: Room): Promise<Delivered> {
     const now = this.deliverer.process.now();
-    const step = { ...this.stepOf(claim, after, now), givesPaceBack };
+    const step = this.stepOf(claim, after, now);
     const taken = await heedingWish(step, (one) =>
       this.claimingNext(claim, room, (next) => this.withholdStep({ ...one, next })),
     );
@@ -381,11 +389,11 @@ export class Attempts {
   }
 
   /** Takes a step that also claims deliveries of the same pool for the free slots. */
-  private claimingNext<Changed extends string>(
+  private claimingNext<Result extends PoolClaims | string>(
     { stored }: Claim,
     room: Room,
-    step: (next: NextClaims) => Promise<PoolClaims | Changed>,
-  ): Promise<PoolClaims | Changed> {
+    step: (next: NextClaims) => Promise<Result>,
+  ): Promise<Result> {
     return this.deliverer.claims.take(poolOf(stored.delivery.endpoint), (token) =>
       step({ most: room(), token }),
     );

@@ -38,10 +38,10 @@ export class Claims {
    * Takes a step that claims deliveries of a pool by the given token, and adopts the slots that it returns.
    * Throws what the step throws: whatever it claimed is not held here then.
    */
-  async take<Changed extends string>(
+  async take<Result extends PoolClaims | string>(
     pool: string,
-    step: (token: string) => Promise<PoolClaims | Changed>,
-  ): Promise<PoolClaims | Changed> {
+    step: (token: string) => Promise<Result>,
+  ): Promise<Result> {
     const token = this.newToken();
     this.hold(token, 1);
     try {

@@ -170,7 +170,7 @@ export class Relay {
     const { endpoints, stores } = process;
     let found: Omit<PoolClaims, 'slots'> = { claims: [], heldMs: null };
     try {
-      found = await claims.take<never>(pool, (token) => {
+      found = await claims.take(pool, (token) => {
         const limits = endpoints.limitsOf(pool);
         return stores.outbox.claim({ pool, limits, most, token, askedAt: performance.now() });
       });

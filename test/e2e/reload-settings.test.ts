@@ -1,4 +1,3 @@
-import { NAME_WAIT_MS } from '../../src/core/delivery/name-wait.ts';
 import { once } from 'node:events';
 import { rm, writeFile } from 'node:fs/promises';
 import {
@@ -511,13 +510,11 @@ const EVENTS: Row[] = [
     to: endpoint('chat', () => slack('/folded', { fold: true })),
     async begin() {
       await call('/v1/endpoints/chat/pause', {});
-      const runs = await Promise.all(
-        Array.from({ length: FOLDED }, () => watchFailed({ endpoints: ['chat'] })),
-      );
-      await Promise.all(runs.map(deliveriesOf));
-      // Messages that still wait for a name are due one by one.
-      const plannedAt = Date.now();
-      await waitFor(() => Date.now() - plannedAt > NAME_WAIT_MS);
+      await Promise.all(Array.from({ length: FOLDED }, () => watchFailed({ endpoints: ['chat'] })));
+      await waitFor(async () => {
+        const path = '/v1/deliveries?endpoint=chat&state=parked';
+        return (await call<{ data: unknown[] }>(path)).body.data.length === FOLDED;
+      });
     },
     async see() {
       await call('/v1/endpoints/chat/resume', {});

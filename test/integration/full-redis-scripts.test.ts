@@ -402,6 +402,19 @@ const CASES: Case[] = [
     },
   ],
   [
+    'rwPostponeDeliveries',
+    'passes',
+    'deliveries that wait for a name',
+    async () => {
+      const { ids } = await aRun();
+      await claimDelivery();
+      const before = await stored(ids[0]!);
+      const after = postponed(before.delivery, NOON + 300);
+      const step = { before, after, token: 'p.1', limits, now: NOON };
+      expect(await outbox.postpone([step])).toMatchObject({ left: [] });
+    },
+  ],
+  [
     'rwRequeueDelivery',
     'grows',
     'a delivery made again',

@@ -1,9 +1,14 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { newDelivery, postponed } from '../../src/core/delivery/delivery.ts';
+import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { NAME_WAIT_MS } from '../../src/core/delivery/name-wait.ts';
+import type { SentEventType } from '../../src/core/event/event.ts';
+import { newWatch } from '../support/builders.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
+import { openStores } from '../support/stores.ts';
 
-const FAILED = 'run.failed' as const;
+const FAILED: SentEventType = 'run.failed';
 const LIMITS = { most: 2, rate: null, deadlineMs: 10_000 };
 
 let rig: DeliveryRig;
@@ -28,6 +33,11 @@ async function plan(endpoint: string, expectedMs: number, types = [FAILED]): Pro
 
 const sentTo = (endpoint: string) =>
   rig.sent.filter((one) => one.endpoint === endpoint).map(({ runId }) => runId);
+
+const list = async () => (await rig.deliveries.list({}, { limit: 100 })).items;
+
+/** How many events each message covers. */
+const covered = () => rig.sent.map(({ others }) => 1 + others.length);
 
 /** Advances the clock in steps, with a sweep after each, and says yes to every request. */
 async function pass(ms: number, stepMs = 100): Promise<void> {
@@ -90,26 +100,50 @@ describe('a message that lacks a name', () => {
     expect(rig.sent.map(({ eventId }) => eventId)).toEqual(['evt_3', 'evt_1', 'evt_2']);
   });
 
-  test('is left out of the message that covers the others of its type', async () => {
+  test('waits as a whole where it covers several events, and is one once the names are known', async () => {
+    start({ limits: { ...LIMITS, foldMost: 500 } });
+    for (let at = 0; at < 6; at += 1) await plan('people', 200 + at);
+    await rig.settle();
+    expect(rig.sent).toEqual([]);
+    await pass(330, 1);
+    expect(covered()).toEqual([6]);
+  });
+
+  test('is one with those whose names are known, and is sent 2 s after the first event without the others', async () => {
     start({ limits: { ...LIMITS, most: 20, foldMost: 500 } });
-    const waiting: string[] = [];
-    for (let at = 0; at < 12; at += 1) {
-      const runId = await plan('people', at % 2 === 0 ? 0 : Infinity);
-      if (at % 2 === 1) waiting.push(runId);
-    }
+    const first = rig.now() + 1;
+    for (let at = 0; at < 12; at += 1) await plan('people', at % 2 === 0 ? 0 : Infinity);
+    await rig.settle();
+    await pass(1_980, 20);
+    expect(rig.sent).toEqual([]);
+    await pass(40, 1);
+    expect(covered()).toEqual([12]);
+    expect(rig.sent[0]?.at).toBe(first + NAME_WAIT_MS);
+  });
+
+  test('leaves an event that a user wants meanwhile to a message of its own, which does not wait', async () => {
+    let wanted = async () => {};
+    start({ limits: { ...LIMITS, foldMost: 500 }, whileNamed: () => wanted() });
+    for (let at = 0; at < 6; at += 1) await plan('people', Infinity);
+    const [{ id, runId } = { id: '', runId: '' }] = await list();
+    wanted = async () => {
+      wanted = async () => {};
+      await rig.replay.one(id);
+    };
     await rig.answerAll('ok');
-    const covered = () => rig.sent.map(({ others }) => 1 + others.length);
-    expect(covered().reduce((a, b) => a + b)).toBe(6);
+    expect(sentTo('people')).toEqual([runId]);
     await pass(2_200);
-    expect(covered().reduce((a, b) => a + b)).toBe(12);
-    expect(waiting).toContain(rig.sent.at(-1)?.runId);
+    expect(covered()).toEqual([1, 5]);
+    expect(await rig.states((await list()).map((one) => one.id))).toEqual(
+      Array.from({ length: 6 }, () => 'delivered'),
+    );
   });
 
   test('is not checked again once it was attempted, nor where a user wants it', async () => {
     start();
     const runId = await plan('people', Infinity);
     await rig.settle();
-    const [id = ''] = (await rig.deliveries.list({}, { limit: 1 })).items.map((one) => one.id);
+    const [id = ''] = (await list()).map((one) => one.id);
     await rig.replayMany([id]);
     await rig.settle();
     expect(sentTo('people')).toEqual([runId]);
@@ -223,4 +257,113 @@ test('whenever names become known and processes die, each event is delivered onc
     }),
     { numRuns: 15 },
   );
+});
+
+interface Burst {
+  /** Of each event its type, and after how long the name is known, ms. */
+  events: { type: 'run.failed' | 'run.completed'; knownMs: number }[];
+  /** The endpoint is paused while the events come. */
+  isPaused: boolean;
+  /** When the process dies: while it looks up the first name, or while the messages wait. */
+  dies: 'never' | 'in a look-up' | 'in the wait';
+}
+
+const burst = fc.record<Burst>({
+  events: fc.array(
+    fc.record({
+      type: fc.constantFrom('run.failed' as const, 'run.completed' as const),
+      knownMs: fc.constantFrom(0, 200, 700, 1_500, Infinity),
+    }),
+    { minLength: 1, maxLength: 10 },
+  ),
+  isPaused: fc.boolean(),
+  dies: fc.constantFrom('never', 'in a look-up', 'in the wait'),
+});
+
+test('whenever names become known and processes die, messages cover the events that they would cover without a wait', async () => {
+  /** The events of each message. */
+  async function messagesOf(bursts: readonly Burst[], areExpected: boolean) {
+    let process = 'a';
+    let diesNow = false;
+    const die = () => {
+      diesNow = false;
+      rig.kill(process);
+    };
+    const whileNamed = () => {
+      if (!diesNow) return Promise.resolve();
+      die();
+      return new Promise<void>(() => {});
+    };
+    const revive = async () => {
+      const dead = process;
+      process += 'a';
+      rig.startProcess(process);
+      await rig.takeOver(process, dead);
+    };
+    start({ limits: { ...LIMITS, foldMost: 500 }, whileNamed });
+    try {
+      for (const { events, isPaused, dies } of bursts) {
+        if (isPaused) await rig.turn('people', pause);
+        for (const { type, knownMs } of events) {
+          await plan('people', areExpected ? knownMs : 0, [type]);
+        }
+        await rig.answerAll('ok', process);
+        if (isPaused) await rig.turn('people', resume);
+        const mayDie = areExpected && dies !== 'never';
+        diesNow = mayDie && dies === 'in a look-up';
+        await rig.settle(process);
+        if (diesNow || (mayDie && dies === 'in the wait')) die();
+        if (mayDie) await revive();
+        await rig.answerAll('ok', process);
+        for (let passed = 0; passed < 2_100; passed += 50) {
+          await rig.advance(50);
+          await rig.answerAll('ok', process);
+        }
+      }
+      expect(rig.open()).toEqual([]);
+      // What a process had sent when it died is sent again.
+      const messages = rig.sent.map(({ eventId, others }) =>
+        [eventId, ...others].toSorted().join(),
+      );
+      return [...new Set(messages)].toSorted();
+    } finally {
+      await rig.close();
+    }
+  }
+  await fc.assert(
+    fc.asyncProperty(fc.array(burst, { minLength: 1, maxLength: 3 }), async (bursts) => {
+      expect(await messagesOf(bursts, true)).toEqual(await messagesOf(bursts, false));
+    }),
+    { numRuns: 15 },
+  );
+});
+
+test('the deliveries of a message that waits are due at one moment of the clock of the store', async () => {
+  const stores = openStores();
+  const { deliveries, keys, outbox, redis, watches } = stores;
+  try {
+    const limits = { ...LIMITS, foldMost: 500 };
+    for (let at = 0; at < 200; at += 1) {
+      const watch = newWatch({ runId: `run-${at}` });
+      const event = { id: `evt_${at}`, type: FAILED };
+      const planned = [newDelivery(watch, event, 'people', Date.now())];
+      await watches.commit({ before: null, after: watch, events: [], deliveries: planned });
+    }
+    const pool = { pool: 'people', limits };
+    const { claims } = await outbox.claim({ ...pool, most: 4, token: 'p.1', askedAt: 0 });
+    expect(claims).toHaveLength(200);
+    const now = Date.now();
+    const [first, ...others] = claims.map(({ stored, token }) => {
+      const after = postponed(stored.delivery, now + 300);
+      return { before: stored, after, token, limits, now };
+    });
+    const { left, claims: next } = await outbox.postpone([first!, ...others]);
+    expect([left, next]).toEqual([[], []]);
+    const due = await redis.zrange(keys.due('people'), 0, '-1', 'WITHSCORES');
+    expect(new Set(due.filter((_, at) => at % 2 === 1)).size).toBe(1);
+    expect(due).toHaveLength(400);
+    expect((await deliveries.counts()).byState.pending).toBe(200);
+  } finally {
+    await stores.close();
+  }
 });

@@ -65,6 +65,8 @@ interface RigOptions {
    * whether it is.
    */
   isNameExpected?: (runId: string, at: number) => boolean;
+  /** Happens while a name is looked up. */
+  whileNamed?: () => Promise<void>;
   /** Whether the store has lost the events of deliveries. */
   isForgotten?: () => boolean;
   /** Whether the processes' configuration has a pool. */
@@ -147,8 +149,10 @@ export function deliveryRig(options: RigOptions = {}) {
       now,
       random: () => 0,
       knownNames: {
-        isExpected: async ({ data }) =>
-          options.isNameExpected?.((data as { run_id: string }).run_id, time) ?? false,
+        async isExpected({ data }) {
+          await options.whileNamed?.();
+          return options.isNameExpected?.((data as { run_id: string }).run_id, time) ?? false;
+        },
       },
       hostShortages: { note: (error) => errors.push(error) },
     });

@@ -60,8 +60,6 @@ export interface DeliveryStep {
   meetsWish?: boolean;
   /** The requested replay that the step carries out; absent, none. */
   replay?: ReplayRequest | undefined;
-  /** It sends nothing although it was claimed: what it took of the endpoint's pace is free. */
-  givesPaceBack?: boolean;
 }
 
 /** The result of an attempt: the delivery is delivered, dead, or waits for its next attempt. */
@@ -205,7 +203,7 @@ end
 /** What {@link STEPS} need of a delivery. */
 function stepPlan(planKeys: PlanKeys, step: DeliveryStep) {
   const { keys, declare } = planKeys;
-  const { before, after, token, next, now, meetsWish = false, givesPaceBack = false } = step;
+  const { before, after, token, next, now, meetsWish = false } = step;
   return {
     id: after.id,
     key: declare(keys.delivery(after.id)),
@@ -228,7 +226,6 @@ function stepPlan(planKeys: PlanKeys, step: DeliveryStep) {
     attempts: declare(keys.attempts(after.id)),
     attemptsKept: ATTEMPTS_KEPT,
     meetsWish: meetsWish || after.state === 'delivered',
-    givesPaceBack,
     most: next?.most ?? 0,
     audited: auditPlan(planKeys, step.audit),
     ...(step.replay && {
@@ -332,11 +329,51 @@ if not isUnchanged(d, p) then
 end
 if unmetWish(d) then return d.wish end
 local now = storeNow(keys.clock)
-if d.givesPaceBack and p.hold then redis.call('DEL', p.hold) end
 takeOut(d, p)
 place(d, p, now)
 write(d, args.doc)
 return claimNext(d, p, now)
+`,
+);
+
+/** The steps of the deliveries that one message covers. */
+export type PostponedSteps = readonly [DeliveryStep, ...DeliveryStep[]];
+
+/** What has been claimed after deliveries were put off. */
+export interface Postponed extends PoolClaims {
+  /** Those that were not written, by their place: they had changed, or a user wants them now. */
+  left: readonly number[];
+}
+
+/**
+ * Puts off the deliveries of one message, for which nothing is sent: what it took of the endpoint's pace is free.
+ * All are due at one moment of the store's clock, so that they are claimed together again. Their documents are
+ * the arguments behind those with a name.
+ */
+export const POSTPONE_DELIVERIES = script(
+  'rwPostponeDeliveries',
+  {
+    keys: KEYS,
+    args: ['deliveries', 'pool', 'token', 'turn'],
+    reply: ([left, claims]: [left: number[], claims: ClaimReply]) => ({ left, claims }),
+  },
+  `
+${EVEN_IF_FULL}
+${STEPS}
+evenIfFull(keys.clock)
+local all, p, left = cjson.decode(args.deliveries), cjson.decode(args.pool), {}
+local now = storeNow(keys.clock)
+if p.hold then redis.call('DEL', p.hold) end
+for at, d in ipairs(all) do
+  if isUnchanged(d, p) and not d.wish then
+    takeOut(d, p)
+    place(d, p, now)
+    write(d, ARGV[rest + at - 1])
+  else
+    left[#left + 1] = at - 1
+  end
+end
+return {left, claimNext(all[1], p, now)}
 `,
 );
 

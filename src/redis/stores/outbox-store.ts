@@ -15,6 +15,7 @@ import { script } from '../script.ts';
 import { compareDeliveries } from './delivery-comparison.ts';
 import {
   claimsOf,
+  POSTPONE_DELIVERIES,
   RECORD_ATTEMPT,
   receiverPlan,
   replayMember,
@@ -23,6 +24,8 @@ import {
   WITHHOLD_DELIVERY,
   type AttemptStep,
   type DeliveryStep,
+  type Postponed,
+  type PostponedSteps,
   type ReplayRequest,
 } from './delivery-step.ts';
 import { deliveryPlan, PLAN_DELIVERIES } from './event-plan.ts';
@@ -332,6 +335,25 @@ export class OutboxStore {
     const further = planKeys.declared;
     const reply = await WITHHOLD_DELIVERY.run(this.redis, this.keys, args, { further });
     return claimsOf(reply, step, askedAt);
+  }
+
+  /**
+   * Puts off the deliveries of one message until one moment, without an attempt.
+   * @param steps the first also says what is claimed next
+   */
+  async postpone([first, ...others]: PostponedSteps): Promise<Postponed> {
+    const planKeys = new PlanKeys(this.keys);
+    const { delivery, doc, ...about } = this.argsOf(first, planKeys);
+    const more = others.map((step) => this.argsOf(step, planKeys));
+    const deliveries = `[${[delivery, ...more.map((one) => one.delivery)].join()}]`;
+    const askedAt = performance.now();
+    const { left, claims } = await POSTPONE_DELIVERIES.run(
+      this.redis,
+      this.keys,
+      { deliveries, ...about },
+      { further: planKeys.declared, rest: [doc, ...more.map((one) => one.doc)] },
+    );
+    return { left, ...claimsOf<never>(claims, first, askedAt) };
   }
 
   /** Makes a delivery due for a user, at once or when its attempt ends. @returns false where it has changed */
