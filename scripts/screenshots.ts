@@ -17,6 +17,7 @@ const [flag, folder] = process.argv.slice(2);
 const LISTS = {
   now: '/',
   runs: '/runs',
+  batches: '/batches',
   deliveries: '/deliveries',
   endpoints: '/endpoints',
   alerts: '/alerts',
@@ -49,8 +50,12 @@ async function playScreens(): Promise<Record<string, string>> {
   await playHour(stage);
   const run = await playOneRun(stage);
   await waitFor(() => isOver(stage, run), { timeoutMs: 40_000 });
+  await batch('month-end', 'limit=40');
+  await batch('invoices-of-monday', 'status=completed&limit=20');
   return {
     ...LISTS,
+    batch: '/batches/month-end',
+    completed: '/batches/invoices-of-monday',
     failed: '/runs?status=failed&since=1h',
     run: `/runs/default/${run}`,
     delivery: `/deliveries/${await failedDelivery(stage)}?attempt=1`,
@@ -58,6 +63,13 @@ async function playScreens(): Promise<Record<string, string>> {
     missing: '/runs/default/00000000-0000-4000-8000-000000000000',
     nowhere: '/no-such-screen',
   };
+}
+
+/** Has runs that are watched waited for together. */
+async function batch(name: string, which: string, open = false): Promise<void> {
+  const { data } = (await stage.daemon.api(`/v1/watches?${which}`)).body;
+  const watches = data.map((watch: { run_id: string }) => ({ run_id: watch.run_id, batch: name }));
+  await stage.daemon.api('/v1/watches/batch', { watches, open });
 }
 
 /** What strains the layout: names of the greatest length, and more silences than fit a screen. */
@@ -98,9 +110,14 @@ async function playBadNight(): Promise<Record<string, string>> {
   const matchers = { workflow_id: second.labels.workflow_id };
   await daemon.api('/v1/silences', { matchers, until: '8h', by: 'ana', comment: 'a migration' });
   const failed = (await daemon.api('/v1/watches?status=failed&limit=1')).body.data[0];
+  const together = `reconciliation-${'of-the-northern-region-'.repeat(5)}`.slice(0, 60);
+  for (const status of ['failed', 'awaiting_human_feedback', 'running']) {
+    await batch(together, `status=${status}&limit=200`, true);
+  }
   const deliveries = (await daemon.api('/v1/deliveries?endpoint=flaky&limit=1')).body.data;
   return {
     ...LISTS,
+    batch: `/batches/${together}`,
     run: `/runs/default/${failed.run_id}`,
     acknowledged: `/alerts/${first.id}`,
     silenced: `/alerts/${second.id}`,

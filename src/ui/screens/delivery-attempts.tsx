@@ -8,7 +8,7 @@ import { Ago, Clock } from '../parts/time.tsx';
 
 /** Every attempt of a delivery: when, with which result, and where its time went. */
 export function Attempts({ delivery }: { delivery: DeliveryDetail }) {
-  const { attempts, created_at: created, next_attempt_at: next } = delivery;
+  const { attempts, created_at: created, next_attempt_at: next, state } = delivery;
   const most = Math.max(1, ...attempts.map(({ duration_ms: took }) => took));
   const hasPhases = attempts.some(({ phases }) => phases !== null);
   return (
@@ -25,7 +25,7 @@ export function Attempts({ delivery }: { delivery: DeliveryDetail }) {
           />
         ))}
       </ol>
-      {next !== null && (
+      {next !== null && state === 'pending' && (
         <p class="after">
           {Date.parse(next) > now.value ? (
             <>
