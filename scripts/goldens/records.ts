@@ -314,8 +314,15 @@ function jsonVerbs({ daemon, runs }: Stage): Record<string, () => Promise<string
 
 type Help = ReadonlyMap<string, string>;
 
-/** Verbs that need no daemon, one of which does not end; sealing.test.ts and package.test.ts run them. */
-const WITHOUT_DAEMON = new Set(['reencrypt', 'listen']);
+/** Verbs that need no daemon, one of which does not end; tests of the built process run them. */
+const WITHOUT_DAEMON = new Set([
+  'reencrypt',
+  'listen',
+  'store',
+  'store verify',
+  'store backup',
+  'store restore',
+]);
 
 /** What each verb prints with --json, by kind. */
 async function verbAnswers(stage: Stage, help: Help): Promise<Record<string, unknown>> {

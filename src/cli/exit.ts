@@ -15,6 +15,7 @@ const USAGE = new Set([
   'encryption_key_lost',
   'kept_secret_untrusted',
   'schema_unknown',
+  'store_missing',
   // What the daemon refuses because of what it was asked.
   'several_sources',
   'ambiguous_id',

@@ -31,6 +31,7 @@ import { addPollingVerb } from './verbs/polling.ts';
 import { addRedeliverVerb } from './verbs/redeliver.ts';
 import { addShowVerb } from './verbs/show.ts';
 import { addSourcesVerb } from './verbs/sources.ts';
+import { addStoreVerb } from './verbs/store.ts';
 import { addStopVerb } from './verbs/stop.ts';
 import { addTryVerb } from './verbs/try.ts';
 import { addUnwatchVerb } from './verbs/unwatch.ts';
@@ -127,6 +128,7 @@ function addVerbs(cli: CommandLine, local: LocalVerbs): void {
   addDoctorVerb(cli, local);
   addAuditVerb(cli);
   addBatchesVerb(cli);
+  addStoreVerb(cli, local);
   addReencryptVerb(cli, local);
   addMcpVerb(cli);
   program.commandsGroup('Trying out:');

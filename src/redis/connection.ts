@@ -93,6 +93,8 @@ export interface RedisConnections {
   readonly blocking: Redis;
   /** For pub/sub. */
   readonly subscriber: Subscriber;
+  /** Where Redis is, for people: never with a user name or a password. */
+  readonly place: string;
   /**
    * Waits for Redis, tries the rights that are needed, and warns of settings that may lose data.
    * @throws RunwatchError `redis_unavailable` or `redis_refuses` (within 10 s),
@@ -160,6 +162,7 @@ export function createRedisConnections(options: Options): RedisConnections {
     commands,
     blocking,
     subscriber: new Subscriber(listening),
+    place,
     async ready() {
       await whenReady(commands, place, readyTimeoutMs);
       await checkDatabase(commands, place, target.options.db);

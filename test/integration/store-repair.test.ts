@@ -1,10 +1,7 @@
 import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { newDelivery, withheld } from '../../src/core/delivery/delivery.ts';
-import type { SentEventType } from '../../src/core/event/event.ts';
-import { observe } from '../../src/core/watch/observe.ts';
-import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
-import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
+import { NOON } from '../support/builders.ts';
 import { dumpRedis } from '../support/dump-redis.ts';
+import { aRun, fillStore, runKey as keyOf, skip } from '../support/kept-runs.ts';
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -13,60 +10,12 @@ const stores = openStores(place);
 const { redis, keys, watches, events, deliveries, history, outbox, repairs } = stores;
 afterAll(() => stores.close());
 
-const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
-const limits = { most: 4, rate: null, deadlineMs: 15_000 };
-const LAST = '2026-01-01T00:00:00.000Z';
-
 beforeEach(async () => {
   await redis.del(...(await stores.keysLeft()), 'none');
 });
 
-const keyOf = (runId: string): WatchKey => ({ source: 'default', runId });
-
-/** Registers a run by a token, and polls it until it has a status. */
-async function aRun(runId: string, status: string): Promise<string[]> {
-  const after = newWatch({ ...keyOf(runId), subscriptions: [ops], registeredBy: ['ci'] });
-  const schedule = { does: 'enter', withinMs: 0, kind: 'watch' } as const;
-  await watches.commit({ before: null, after, events: [], deliveries: [], schedule });
-  const before = (await watches.get(keyOf(runId)))!;
-  const seen = observe(
-    before.watch,
-    { kind: 'run', run: snapshot({ id: runId, status }) },
-    observeContext(NOON),
-  );
-  const planned = seen.events.map((event) => newDelivery(seen.watch, event, 'ops', NOON));
-  const over = seen.watch.state === 'active' ? {} : { schedule: { does: 'leave' as const } };
-  const change = { before, after: seen.watch, events: seen.events, deliveries: planned, ...over };
-  expect(await watches.commit(change)).not.toBeNull();
-  return planned.map(({ id }) => id);
-}
-
-async function skip(id: string): Promise<void> {
-  const before = (await deliveries.get(id))!;
-  const after = withheld(before.delivery, 'skipped');
-  expect(await outbox.withhold({ before, after, limits, now: NOON })).not.toBe('delivery');
-}
-
-/** Raises an event about no run, with a delivery. @param sources those of its batch */
-async function raise(type: SentEventType, sources?: string[]): Promise<void> {
-  const id = `evt_${newMark()}`;
-  const event = { id, type, timestamp: LAST };
-  const body = JSON.stringify({ ...event, data: { sources } });
-  const about = { source: '', runId: '', ...(sources && { sources }) };
-  await events.raise({ id, body, deliveries: [newDelivery(about, event, 'ops', NOON)] });
-}
-
-/** Active, ended, settled and packed watches, and events about none. */
-async function fill(): Promise<void> {
-  await aRun('active', 'running');
-  await aRun('waiting', 'awaiting_human_feedback');
-  await aRun('ended', 'failed');
-  for (const id of await aRun('settled', 'failed')) await skip(id);
-  for (const id of await aRun('packed', 'completed')) await skip(id);
-  expect(await history.pack(keyOf('packed'))).toBe('packed');
-  await raise('endpoint.failing');
-  await raise('batch.completed', ['one', 'other']);
-}
+const fill = () => fillStore(stores);
+const run = (runId: string, status: string) => aRun(stores, runId, status);
 
 const since = NOON - 1;
 
@@ -180,9 +129,9 @@ describe('a pass through all records', () => {
   });
 
   test('counts a watch once for its token after it was lost and registered again', async () => {
-    await aRun('active', 'running');
+    await run('active', 'running');
     await redis.del(keys.watch(keyOf('active')));
-    await aRun('active', 'running');
+    await run('active', 'running');
     expect(await redis.hgetall(keys.watchesOfTokens)).toEqual({ ci: '2' });
     await watches.dropLost(await watches.lost(10));
     await repairs.all(since);
@@ -191,8 +140,8 @@ describe('a pass through all records', () => {
   });
 
   test('counts events without a record as lost, so that their watches can be packed', async () => {
-    const [id = ''] = await aRun('ended', 'failed');
-    await skip(id);
+    const [id = ''] = await run('ended', 'failed');
+    await skip(stores, id);
     const { items } = await events.list(
       { runs: [{ source: 'default', runId: 'ended' }] },
       { limit: 10 },
@@ -205,7 +154,7 @@ describe('a pass through all records', () => {
   });
 
   test('keeps outstanding deliveries without a record for the comparison that counts them', async () => {
-    const [id = ''] = await aRun('ended', 'failed');
+    const [id = ''] = await run('ended', 'failed');
     await redis.del(keys.delivery(id));
     await repairs.all(since);
     await outbox.compare(undefined, 100);
@@ -223,7 +172,7 @@ test.each(['watch-number', 'event-place', 'delivery-number'])(
   async (name) => {
     await fill();
     await lose(name);
-    await aRun('later', 'failed');
+    await run('later', 'failed');
     expect(await repairs.all(since)).toEqual(whole);
     expect((await watches.list({}, { limit: 10 })).total).toBe(6);
     expect(
@@ -263,20 +212,20 @@ test.each([
     await fill();
     expect(await compareAll()).toEqual({ missing: 0, lost: 0 });
     await lose(name);
-    await aRun('later', 'running');
+    await run('later', 'running');
     expect((await compareAll()).missing).toBeGreaterThan(0);
   },
 );
 
 test('a comparison counts events of live watches without a record as lost', async () => {
-  await aRun('ended', 'failed');
+  await run('ended', 'failed');
   await lose('event:');
   expect(await compareAll()).toMatchObject({ lost: 1 });
 });
 
 test('comparisons of a whole store ask Redis a bounded number of times, however much is kept', async () => {
   for (let at = 0; at < 60; at += 1) {
-    for (const id of await aRun(`packed-${at}`, 'completed')) await skip(id);
+    for (const id of await run(`packed-${at}`, 'completed')) await skip(stores, id);
     expect(await history.pack(keyOf(`packed-${at}`))).toBe('packed');
   }
   const sent = jest.spyOn(redis, 'sendCommand');

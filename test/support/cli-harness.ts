@@ -98,6 +98,7 @@ const MISSING: Partial<LocalVerbs> = {
   listen: missing('listen'),
   simulate: missing('simulate'),
   reencrypt: missing('reencrypt'),
+  showStore: missing('store'),
   inspect: missing('inspect'),
   demo: missing('demo'),
 };

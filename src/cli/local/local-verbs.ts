@@ -9,6 +9,7 @@ import type { LocalInspection } from './doctor.ts';
 import type { ReencryptFlags } from './reencrypt.ts';
 import type { RunReader, RunReaderSettings } from './run-reader.ts';
 import type { ServeOptions } from './serve.ts';
+import type { ShowStoreFlags } from './store.ts';
 import type { TryFlags, TryView } from './try.ts';
 
 /**
@@ -56,6 +57,11 @@ export class LocalVerbs {
   async reencrypt(flags: ReencryptFlags): Promise<number> {
     const { reencrypt } = await import('./reencrypt.ts');
     return reencrypt(this.cli, flags);
+  }
+
+  async showStore(flags: ShowStoreFlags): Promise<number> {
+    const { showStore } = await import('./store.ts');
+    return showStore(this.cli, flags);
   }
 
   /** What is found out of an installation without its daemon. */

@@ -56,7 +56,8 @@ export async function findLoss(dataDir: string, place: Place): Promise<Loss | nu
 /** Names of the append-only file: of Redis 7 and later, where it is whole by its manifest, and of 6.2. */
 const DATA_FILES = [join('appendonlydir', 'appendonly.aof.manifest'), 'appendonly.aof'];
 
-async function holdsData(dataDir: string): Promise<boolean> {
+/** Whether a data directory has data of a server. */
+export async function holdsData(dataDir: string): Promise<boolean> {
   const found = await Promise.all(DATA_FILES.map((name) => numberOf(join(dataDir, name))));
   return found.some((number) => number !== null);
 }

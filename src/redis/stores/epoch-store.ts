@@ -72,9 +72,14 @@ export class EpochStore {
     if (foreign !== null) throw new RunwatchError(foreign, { code: 'schema_unknown' });
   }
 
+  /** The form that records have; null in a store that has none yet. */
+  async form(): Promise<string | null> {
+    return this.redis.get(this.keys.schema);
+  }
+
   /** Says that records have a form of another version; null where this version knows it. */
   async foreignForm(): Promise<string | null> {
-    const found = await this.redis.get(this.keys.schema);
+    const found = await this.form();
     if (found === SCHEMA || found === null) return null;
     return (
       `Redis holds records of form ${found}, and this version of runwatch knows form ${SCHEMA}: ` +

@@ -124,6 +124,12 @@ export class RetentionStore {
     this.reader = new HistoryReader(redis, keys);
   }
 
+  /** When the watch ended that is forgotten next, ms since the epoch; null where none has ended. */
+  async oldestEnd(): Promise<number | null> {
+    const [, at] = await this.redis.zrange(this.keys.watchesEnded, 0, '0', 'WITHSCORES');
+    return at === undefined ? null : Number(at);
+  }
+
   /** Forgets deliveries that settled before a time. */
   async forgetDeliveries(before: number): Promise<Forgotten> {
     const { deliveriesSettled } = this.keys;

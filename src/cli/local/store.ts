@@ -1,0 +1,219 @@
+import { loadConfig } from '../../config/load.ts';
+import type { Config } from '../../config/schema.ts';
+import { RunwatchError } from '../../core/errors.ts';
+import {
+  formOf,
+  openKeptStore,
+  summarize,
+  type KeptStore,
+  type StoreSummary,
+} from '../../daemon/kept-store.ts';
+import { createLifecycle, type Lifecycle } from '../../lifecycle.ts';
+import { createLogger, type Logger } from '../../telemetry/logger.ts';
+import { renderInvalid } from './config.ts';
+import type { CommandLine } from '../command-line.ts';
+import { EXIT } from '../exit.ts';
+import type { Output } from '../output.ts';
+import { renderFields, renderTable, type Column } from '../render/table.ts';
+import { exactly, number, plain } from '../render/text.ts';
+import { writeJson } from '../report.ts';
+
+/** Time to let go of Redis in, ms. */
+const CLOSE_MS = 5_000;
+
+/** Which store, and how it is shown. */
+interface StoreFlags {
+  configPath?: string;
+  dataDir?: string;
+  json: boolean;
+}
+
+export interface ShowStoreFlags extends StoreFlags {
+  /** Shows what a migration would do, in place of what there is. */
+  dryRun: boolean;
+}
+
+/**
+ * Shows what the store holds.
+ * Throws RunwatchError of {@link openKeptStore}.
+ */
+export async function showStore(cli: CommandLine, flags: ShowStoreFlags): Promise<number> {
+  return withStore(cli, flags, async (store) => {
+    const { stdout } = cli.io;
+    if (flags.dryRun) return showPlan(store, stdout, flags.json);
+    const summary = await summarize(store);
+    if (flags.json) writeJson(stdout, summary);
+    else stdout.write(renderSummary(summary, stdout, cli.now()));
+    return EXIT.ok;
+  });
+}
+
+/** Shows what a migration to the form of this version would do. No step is known yet: an older form is refused. */
+async function showPlan({ stores }: KeptStore, stdout: Output, json: boolean): Promise<number> {
+  const { found, known, problem } = await formOf(stores);
+  if (problem !== null) throw new RunwatchError(problem, { code: 'schema_unknown' });
+  const form = found ?? known;
+  if (json) writeJson(stdout, { from: form, to: known, steps: [] });
+  else stdout.write(`form ${form} is the newest that this version knows: nothing to do\n`);
+  return EXIT.ok;
+}
+
+/** What a verb about the store works with. */
+interface StoreWork {
+  config: Config;
+  log: Logger;
+  lifecycle: Lifecycle;
+}
+
+/** Does work on the store of the configuration. @returns the exit code; 2 where the configuration is wrong */
+async function withStore(
+  cli: CommandLine,
+  flags: StoreFlags,
+  work: (store: KeptStore, opened: StoreWork) => Promise<number>,
+): Promise<number> {
+  return withConfig(cli, flags, async (opened) => work(await openKeptStore(opened), opened));
+}
+
+async function withConfig(
+  { io }: CommandLine,
+  { configPath, dataDir }: StoreFlags,
+  work: (opened: StoreWork) => Promise<number>,
+): Promise<number> {
+  const loaded = loadConfig({ purpose: 'command', configPath, flags: { dataDir } });
+  if (loaded.kind === 'invalid') {
+    io.stderr.write(renderInvalid(loaded));
+    return EXIT.usage;
+  }
+  // What goes wrong with Redis is worth a line; what goes well is not.
+  const { stream, isTty, colors } = io.stderr;
+  const terminal = isTty ? { colors: colors.isColorSupported } : null;
+  const log = createLogger({ level: 'warn', terminal, destination: stream });
+  const lifecycle = createLifecycle(log);
+  try {
+    return await work({ config: loaded.config, log, lifecycle });
+  } finally {
+    await lifecycle.stop(CLOSE_MS);
+  }
+}
+
+function renderSummary(summary: StoreSummary, output: Output, now: number): string {
+  const { sizes } = summary;
+  const fields = renderFields(summaryFields(summary, now), output);
+  return sizes.length === 0 ? fields : `${fields}\n${renderSizes(sizes, output)}`;
+}
+
+function summaryFields(summary: StoreSummary, now: number): (readonly [string, string])[] {
+  const { form, epoch, redis, processes, kept } = summary;
+  const daemons = processes.map(({ name, version, started_at: at }) => {
+    return `${plain(name)}, version ${plain(version)}, since ${exactly(at, now)}`;
+  });
+  return [
+    ['form', formText(form)],
+    ['epoch', epoch === null ? 'none' : epochText(epoch)],
+    ['Redis', redisText(redis)],
+    ['memory', memoryText(redis)],
+    ['daemons', daemons.length === 0 ? 'none' : daemons.join('\n')],
+    ...(kept === null ? [] : keptFields(kept, now)),
+  ];
+}
+
+function formText({ found, known, problem }: StoreSummary['form']): string {
+  if (found === null) return `none yet; a daemon of this version writes form ${known}`;
+  return problem === null ? `${found}, which this version reads and writes` : plain(problem);
+}
+
+function epochText({ name, before }: NonNullable<StoreSummary['epoch']>): string {
+  return before === 0
+    ? `${plain(name)}, the first`
+    : `${plain(name)}, after ${number(before)} others`;
+}
+
+function redisText({ is, place, version, persistence }: StoreSummary['redis']): string {
+  const kept = {
+    append_only_file: 'append-only file',
+    snapshots: 'snapshots',
+    none: 'keeps nothing',
+  };
+  const traits = [
+    ...(version === null ? [] : [version]),
+    ...(persistence === null ? [] : [kept[persistence]]),
+  ];
+  const whose = is === 'own' ? "runwatch's own" : 'as configured';
+  return `${[whose, ...traits].join(', ')}, ${plain(place)}`;
+}
+
+function memoryText({ memory_bytes: used, max_memory_bytes: max }: StoreSummary['redis']): string {
+  if (used === null) return 'unknown: Redis does not say';
+  return max === null
+    ? `${bytesText(used)}, without a limit`
+    : `${bytesText(used)} of ${bytesText(max)}`;
+}
+
+function keptFields(
+  { watches, deliveries, retention, oldest_goes_at: goesAt }: NonNullable<StoreSummary['kept']>,
+  now: number,
+): (readonly [string, string])[] {
+  const { active, ended, packed } = watches;
+  const states = Object.entries(deliveries).filter(([, amount]) => amount > 0);
+  const byState = states.map(([state, amount]) => `${number(amount)} ${state}`);
+  const next = goesAt === null ? 'no watch has ended' : `the oldest goes ${exactly(goesAt, now)}`;
+  return [
+    [
+      'watches',
+      `${number(active)} active, ${number(ended)} ended, ${number(packed)} of them packed`,
+    ],
+    ['deliveries', byState.length === 0 ? 'none' : byState.join(', ')],
+    ['retention', `watches ${retention.watches}, deliveries ${retention.deliveries}; ${next}`],
+  ];
+}
+
+type Size = StoreSummary['sizes'][number];
+
+/** Kinds with less than this share of all bytes are one row. */
+const LEAST_SHARE = 0.005;
+
+function renderSizes(sizes: readonly Size[], output: Output): string {
+  const all = sizes.reduce((sum, { bytes }) => sum + (bytes ?? 0), 0);
+  const large = sizes.filter(({ bytes }) => bytes === null || bytes >= LEAST_SHARE * all);
+  const small = sizes.filter((one) => !large.includes(one));
+  const rows = small.length < 2 ? [...sizes] : [...large, sumOf(small, `${small.length} others`)];
+  const total = sumOf(sizes, 'all');
+  const says = total.bytes !== null;
+  const table = renderTable([...rows, total], SIZE_COLUMNS, output);
+  const remark = says
+    ? 'Bytes are an estimate: of many keys of a kind, some are measured.'
+    : 'Redis does not say how large keys are: its user may not MEMORY USAGE.';
+  return `${table}${output.colors.dim(remark)}\n`;
+}
+
+function sumOf(sizes: readonly Size[], kind: string): Size {
+  const says = sizes.every(({ bytes }) => bytes !== null);
+  const sum = (of: (size: Size) => number) => sizes.reduce((total, size) => total + of(size), 0);
+  return {
+    kind,
+    keys: sum(({ keys }) => keys),
+    bytes: says ? sum(({ bytes }) => bytes ?? 0) : null,
+  };
+}
+
+const SIZE_COLUMNS: readonly Column<Size>[] = [
+  { head: 'KIND', value: ({ kind }) => kind },
+  { head: 'KEYS', value: ({ keys }) => number(keys), align: 'right' },
+  {
+    head: 'SIZE',
+    value: ({ bytes }) => (bytes === null ? '-' : bytesText(bytes)),
+    align: 'right',
+  },
+];
+
+const UNITS = ['KiB', 'MiB', 'GiB', 'TiB'];
+
+/** Bytes in three digits or so: `812 B`, `1.4 KiB`, `23 MiB`. */
+function bytesText(bytes: number): string {
+  let [value, unit] = [bytes, 'B'];
+  for (const next of UNITS) {
+    if (value < 1_024) break;
+    [value, unit] = [value / 1_024, next];
+  }
+  return `${unit === 'B' || value >= 10 ? Math.round(value) : value.toFixed(1)} ${unit}`;
+}
