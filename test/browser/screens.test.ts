@@ -505,6 +505,7 @@ describe('lists', () => {
           .getByText(/Waiting for flaky to take deliveries again: it is failing\. .*tried next in/)
           .waitFor();
         await page.locator('.facts').getByText('waiting for flaky').waitFor();
+        expect(await page.getByText(/next attempt/i).count()).toBe(0);
       });
     },
   );

@@ -1,14 +1,13 @@
 import type { Attempt, DeliveryDetail } from '../api/types.ts';
 import { address, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
-import { now } from '../parts/hooks.ts';
 import { lengthText } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
-import { Ago, Clock } from '../parts/time.tsx';
+import { Clock } from '../parts/time.tsx';
 
 /** Every attempt of a delivery: when, with which result, and where its time went. */
 export function Attempts({ delivery }: { delivery: DeliveryDetail }) {
-  const { attempts, created_at: created, next_attempt_at: next, state } = delivery;
+  const { attempts, created_at: created } = delivery;
   const most = Math.max(1, ...attempts.map(({ duration_ms: took }) => took));
   const hasPhases = attempts.some(({ phases }) => phases !== null);
   return (
@@ -25,17 +24,6 @@ export function Attempts({ delivery }: { delivery: DeliveryDetail }) {
           />
         ))}
       </ol>
-      {next !== null && state === 'pending' && (
-        <p class="after">
-          {Date.parse(next) > now.value ? (
-            <>
-              Next attempt <Ago at={next} />.
-            </>
-          ) : (
-            'The next attempt is due.'
-          )}
-        </p>
-      )}
     </Section>
   );
 }

@@ -41,7 +41,7 @@ export function Delivery({ values }: { values: Record<string, string> }) {
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
       <DeliveryFacts delivery={value} />
-      <Standstill delivery={value} />
+      <Outlook delivery={value} />
       <Attempts delivery={value} />
       <SentEvent delivery={value} />
     </>
@@ -69,8 +69,8 @@ function SentEvent({ delivery }: { delivery: DeliveryDetail }) {
   );
 }
 
-/** Why nothing is tried by itself; nothing where all goes its way. */
-function Standstill({ delivery }: { delivery: DeliveryDetail }) {
+/** When it is tried next, or why it is not; nothing of one that was delivered. */
+function Outlook({ delivery }: { delivery: DeliveryDetail }) {
   const { state, endpoint: name, attempt_count: attempts } = delivery;
   const ended = attempts === 0 ? 'Never tried' : 'Tried no more';
   switch (state) {
@@ -104,14 +104,18 @@ function Standstill({ delivery }: { delivery: DeliveryDetail }) {
 /** Whether an endpoint takes nothing now, so that what is sent to it waits, pending or parked. */
 const HOLDS: ReadonlySet<string> = new Set(['failing', 'paused', 'disabled']);
 
-/** What a delivery waits for; nothing where its endpoint takes deliveries and an attempt is due by itself. */
-function Waits({ delivery: { state, endpoint: name } }: { delivery: DeliveryDetail }) {
-  const { value } = useLoaded('endpoints', (signal) => api.endpoints(signal), { everyMs: 5_000 });
+/** What a delivery waits for: its endpoint where that takes no deliveries, else the time of its next attempt. */
+function Waits({ delivery }: { delivery: DeliveryDetail }) {
+  const { state, endpoint: name, next_attempt_at: next } = delivery;
+  const { value, error } = useLoaded('endpoints', (signal) => api.endpoints(signal), {
+    everyMs: 5_000,
+  });
+  if (value === null && error === null) return null;
   const health = value?.data.find((endpoint) => endpoint.name === name)?.health;
   const isHeld = health !== undefined && HOLDS.has(health.state);
   const quietUntil = health?.throttled_until ?? null;
   const isQuiet = quietUntil !== null && Date.parse(quietUntil) > now.value;
-  if (state === 'pending' && !isHeld && !isQuiet) return null;
+  if (state === 'pending' && !isHeld && !isQuiet) return <NextAttempt at={next} />;
   return (
     <p class="notice warn">
       Waiting for <a href={href('/endpoints')}>{name}</a> to take deliveries again
@@ -127,6 +131,21 @@ function Waits({ delivery: { state, endpoint: name } }: { delivery: DeliveryDeta
           {' '}
           It asked for no requests until <Clock at={quietUntil} />.
         </>
+      )}
+    </p>
+  );
+}
+
+function NextAttempt({ at }: { at: string | null }) {
+  if (at === null) return null;
+  return (
+    <p class="notice">
+      {Date.parse(at) > now.value ? (
+        <>
+          Next attempt <Ago at={at} />.
+        </>
+      ) : (
+        'The next attempt is due.'
       )}
     </p>
   );
