@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { RENAMED_KEYS } from '../src/config/renamed-keys.ts';
 import { configSchema } from '../src/config/schema.ts';
 import { readMeanings } from './configuration-page.ts';
 
@@ -72,7 +73,8 @@ function withMeanings(
     ...node,
     ...(description !== undefined && { description }),
     ...(properties !== undefined && {
-      properties: Object.fromEntries(
+      properties: withOldNames(
+        path,
         Object.entries(properties).map(([name, one]) => [
           name,
           below(one, path === '' ? name : `.${name}`),
@@ -89,6 +91,17 @@ function withMeanings(
     }),
   };
   return isNarrow(node) ? expandable(described) : described;
+}
+
+/** The keys of a map, with old names that are still taken. */
+function withOldNames(path: string, properties: [string, Node][]): Record<string, Node> {
+  const old = RENAMED_KEYS.flatMap(({ map, old: name, key, until }): [string, Node][] => {
+    const renamed = map === path ? properties.find(([one]) => one === key) : undefined;
+    if (renamed === undefined) return [];
+    const description = `The old name of ${map}.${key}, which version ${until} does not take.`;
+    return [[name, { ...renamed[1], description, deprecated: true }]];
+  });
+  return Object.fromEntries([...properties, ...old]);
 }
 
 /** Which kind of source or endpoint it is, by its first key. */

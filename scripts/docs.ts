@@ -1,6 +1,7 @@
 // Writes config/runwatch.schema.json, docs/configuration.md, docs/events.md, docs/mcp.md and docs/metrics.md from the code: `npm run docs`. A test compares them.
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { RENAMED_KEYS } from '../src/config/renamed-keys.ts';
 import { configSchema } from '../src/config/schema.ts';
 import {
   BATCH_EVENT_TYPES,
@@ -115,6 +116,7 @@ async function configurationPage(): Promise<string> {
       `Sections: ${links.join(', ')}. In each, \`<name>\` is a name of your choice, and \`[]\` an item of a list. The variables of the environment [stand below](#variables).`,
     ].map(folded),
     ...sections.flatMap(([name, its]) => configurationSection(name, its)),
+    ...renamedSection(),
     '## Variables',
     folded(
       'Every secret can be given as `NAME_FILE`, a file that holds it. SIGHUP reads the file of the configuration again; [`operations.md`](operations.md#change-the-configuration) says what takes effect.',
@@ -123,6 +125,23 @@ async function configurationPage(): Promise<string> {
       item(`${name}${preset === null ? '' : ` (default ${preset})`}: ${meaning}.`),
     ).join('\n'),
   ]);
+}
+
+/** The old names of keys that are still taken; nothing where there are none. */
+function renamedSection(): string[] {
+  if (RENAMED_KEYS.length === 0) return [];
+  const items = RENAMED_KEYS.map(({ map, old, key, since, until }) =>
+    item(
+      `\`${map}.${old}\` is \`${map}.${key}\` since version ${since}; version ${until} does not take the old name.`,
+    ),
+  );
+  return [
+    '## Renamed keys',
+    folded(
+      'An old name is taken with a warning, which `runwatch config --check` and the start of the daemon print; `--strict` makes it an error. [`stability.md`](stability.md) says how long old names are taken.',
+    ),
+    items.join('\n'),
+  ];
 }
 
 function sectionOf(path: string): string {

@@ -299,63 +299,6 @@ function notePlace(node: unknown, { path, reader }: Spot): void {
   if (isNode(node)) reader.places.set(pathKey(path), reader.yaml.placeOf(node));
 }
 
-/** A key of a section that had another name. */
-interface Renaming {
-  section: string;
-  old: string;
-  name: string;
-}
-
-const RENAMED: readonly Renaming[] = [{ section: 'polling', old: 'batch', name: 'lists' }];
-
-/**
- * Takes settings under their old names for those under the new ones, with a warning each. A setting
- * under both names is a problem of the document.
- */
-export function withNewNames(document: SettingsDocument): {
-  document: SettingsDocument;
-  warnings: ConfigProblem[];
-} {
-  let renamed = document;
-  const [problems, warnings]: [ConfigProblem[], ConfigProblem[]] = [[...document.problems], []];
-  for (const renaming of RENAMED) {
-    const { section, old, name } = renaming;
-    const path: Path = [section, old];
-    if (!renamed.places.has(pathKey(path))) continue;
-    const called = `it is called ${section}.${name} now`;
-    if (renamed.places.has(pathKey([section, name]))) {
-      problems.push({ path, message: `${called}, which is given, too; remove one of them` });
-    } else {
-      warnings.push({ path, message: `${called}; rename it` });
-    }
-    renamed = rename(renamed, renaming);
-  }
-  return { document: { ...renamed, problems }, warnings };
-}
-
-/** The document with the setting under its new name alone. */
-function rename(document: SettingsDocument, { section, old, name }: Renaming): SettingsDocument {
-  const { [old]: value, ...others } = Object(childValue(document.value, section)) as object & {
-    [key: string]: unknown;
-  };
-  const from = pathKey([section, old]);
-  const copied = <Entry>(entries: ReadonlyMap<string, Entry>) => {
-    const entry = entries.get(from);
-    return entry === undefined
-      ? new Map(entries)
-      : new Map([...entries, [pathKey([section, name]), entry]]);
-  };
-  return {
-    ...document,
-    value: { ...Object(document.value), [section]: { [name]: value, ...others } },
-    places: copied(document.places),
-    references: copied(document.references),
-    absent: document.absent.map((one) =>
-      pathKey(one.path) === from ? { ...one, path: [section, name] } : one,
-    ),
-  };
-}
-
 /** Keys that each declared API needs, and no other kind of source has. */
 const DECLARED_KEYS = ['run', 'states'];
 

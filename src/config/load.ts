@@ -3,14 +3,7 @@ import { z } from 'zod';
 import { RunwatchError } from '../core/errors.ts';
 import { adviseOn } from './advice.ts';
 import { checkRules, checkServing, checkSourceNames, crossCheck } from './cross-check.ts';
-import {
-  type Absence,
-  type MayLack,
-  readSettings,
-  parseYaml,
-  withNewNames,
-  withTypes,
-} from './document.ts';
+import { type Absence, type MayLack, readSettings, parseYaml, withTypes } from './document.ts';
 import { headerReader, type RereadHeaders } from './header-files.ts';
 import { heldPart, writtenNames, type HeldPart } from './held-part.ts';
 import { openEnvironment, type Environment } from './environment.ts';
@@ -33,6 +26,7 @@ import {
 } from './overrides.ts';
 import { defaultDataDirectory, resolvePaths } from './paths.ts';
 import { readRegularFile, ownUids, distrust } from './read-file.ts';
+import { withNewNames } from './renamed-keys.ts';
 import { ruleSections } from './rule-schema.ts';
 import { childValue, presentationOf, schemaAt, valueAt } from './schema-walk.ts';
 import { type Config, configSchema } from './schema.ts';

@@ -137,7 +137,7 @@ describe('warnings about a configuration that cannot work', () => {
     const loaded = attempt(yaml, { ...KEY, LISTS: 'off' });
     expect(loaded.kind === 'loaded' && loaded.config.polling).toMatchObject({ lists: 'off' });
     expect(loaded.warnings.map(formatProblem)).toEqual([
-      'f.yaml:2:3 polling.batch: it is called polling.lists now; rename it',
+      'f.yaml:2:3 polling.batch: it is called polling.lists now, and version 0.3.0 does not take the old name; rename it',
     ]);
     expect(problemsOf(yaml, { ...KEY, LISTS: 'on' })).toEqual([
       'f.yaml:2:3 polling.lists: expected auto or off, got "on" from LISTS',

@@ -1,7 +1,7 @@
 import { cpSync, mkdtempSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { surfaceChanges, surfaceTexts } from '../../scripts/surface.ts';
 import {
@@ -71,6 +71,7 @@ describe.each(kinds)('recorded $kind', ({ kind, direction, recorded }) => {
         const whole = new Map([...recorded].filter(([other]) => !isPart(other)));
         expect(compare(whole)).toEqual([`Removed: ${kind} ${name}`]);
       }),
+      { numRuns: 30 },
     );
   });
 
@@ -81,6 +82,7 @@ describe.each(kinds)('recorded $kind', ({ kind, direction, recorded }) => {
         const expected = isKnown ? [`Changed: ${kind} ${name}`] : [];
         expect(compare(changed({ types: ['other'] }))).toEqual(expected);
       }),
+      { numRuns: 30 },
     );
   });
 
@@ -106,6 +108,7 @@ describe.each(kinds)('recorded $kind', ({ kind, direction, recorded }) => {
           turned ? [`Changed: ${kind} ${name}`] : [],
         );
       }),
+      { numRuns: 30 },
     );
   });
 });
@@ -149,13 +152,25 @@ test('a key of a new kind of endpoint may be required, and one of a kind that wa
   ]);
 });
 
+/** What the entries are read from, and their recording. */
+const COPIED = [
+  'test/goldens',
+  'test/fixtures/surface',
+  'config/runwatch.schema.json',
+  'docs/configuration.md',
+];
+
 describe('a copy of what is recorded', () => {
   let root: string;
+  let present: Record<string, string>;
+
+  beforeAll(async () => {
+    present = await surfaceTexts(ROOT);
+  });
 
   beforeEach(() => {
     root = mkdtempSync(join(tmpdir(), 'runwatch-surface-'));
-    for (const path of ['test/goldens', 'test/fixtures/surface', 'config', 'docs'])
-      cpSync(join(ROOT, path), join(root, path), { recursive: true });
+    for (const path of COPIED) cpSync(join(ROOT, path), join(root, path), { recursive: true });
     mkdirSync(join(root, 'changes'));
   });
 
@@ -168,8 +183,7 @@ describe('a copy of what is recorded', () => {
   }
 
   async function lines(): Promise<string[]> {
-    for (const [path, text] of Object.entries(await surfaceTexts(ROOT)))
-      writeFileSync(join(root, path), text);
+    for (const [path, text] of Object.entries(present)) writeFileSync(join(root, path), text);
     return (await surfaceChanges(root)).unannounced.map(({ line }) => line);
   }
 
