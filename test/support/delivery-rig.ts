@@ -19,7 +19,7 @@ import { tokensOf } from '../../src/redis/leases.ts';
 import { newMark, newWatch, NOON } from './builders.ts';
 import { testProcess } from './daemon.ts';
 import { testRedis } from './redis.ts';
-import { openStores } from './stores.ts';
+import { LASTS_TIMES, openStores } from './stores.ts';
 
 /** A rig that makes no progress for this long will never settle, ms of the real clock. */
 const PATIENCE_MS = 240_000;
@@ -341,9 +341,9 @@ export function deliveryRig(options: RigOptions = {}) {
         /:(probe|hold|held|slots):/.test(key),
       );
       for (const key of volatile) {
-        const left = (await redis.pttl(key)) - ms;
+        const left = (await redis.pttl(key)) / LASTS_TIMES - ms;
         if (left <= 0) await redis.del(key);
-        else await redis.pexpire(key, left);
+        else await redis.pexpire(key, Math.ceil(left * LASTS_TIMES));
       }
     },
 

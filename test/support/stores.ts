@@ -50,12 +50,29 @@ export async function closeConnection(redis: Redis): Promise<void> {
   redis.disconnect();
 }
 
-/** Makes scripts take the time from the clock's key unchanged, for tests that set it. */
+/**
+ * How many times longer than a script says a key lasts where a test sets the clock: Redis expires keys by its own
+ * clock, which goes on while that of the test stands.
+ */
+export const LASTS_TIMES = 10_000;
+
+const LASTING = `
+local redis = setmetatable({call = function(name, ...)
+  local given = {...}
+  if name == 'PEXPIRE' then given[2] = given[2] * ${LASTS_TIMES} end
+  for at = 3, name == 'SET' and #given - 1 or 0 do
+    if given[at] == 'PX' then given[at + 1] = given[at + 1] * ${LASTS_TIMES} end
+  end
+  return redis.call(name, unpack(given))
+end}, {__index = redis})
+`;
+
+/** Makes scripts take the time from the clock's key unchanged, for tests that set it, and real time expire none of their keys. */
 function setClockByHand(redis: Redis): void {
   const define = redis.defineCommand.bind(redis);
   const byHand = "local function storeNow(key) return tonumber(redis.call('GET', key)), 0 end";
   redis.defineCommand = (name, { lua, ...more }) =>
-    define(name, { ...more, lua: lua.replaceAll(STORE_NOW, byHand) });
+    define(name, { ...more, lua: LASTING + lua.replaceAll(STORE_NOW, byHand) });
 }
 
 /** A delivery that has been settled as delivered. */

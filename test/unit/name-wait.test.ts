@@ -53,7 +53,7 @@ test('a message does not wait for a name where it was attempted, a user wants it
   for (const other of others) expect(nextNameCheck([young, other], NOON)).toBeNull();
 });
 
-test('a delivery that was parked, or put off for longer than for a name, is not fresh', () => {
+test('a delivery that was parked, or postponed for longer than for a name, is not fresh', () => {
   const delivery = deliveryAt(NOON);
   const now = NOON + NAME_WAIT_MS + 1;
   expect(isFresh(delivery, now)).toBe(true);

@@ -20,7 +20,7 @@ export function nextNameCheck(deliveries: readonly Delivery[], now: number): num
   return CHECKS_MS.map((ms) => oldest + ms).find((at) => at > now) ?? null;
 }
 
-/** Whether a delivery was put off for no longer than its message waits for a name. */
+/** Whether a delivery was postponed for no longer than its message waits for a name. */
 export function isNameCheck({
   createdAt,
   nextAttemptAt,

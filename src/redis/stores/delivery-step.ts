@@ -339,14 +339,14 @@ return claimNext(d, p, now)
 /** The steps of the deliveries that one message covers. */
 export type PostponedSteps = readonly [DeliveryStep, ...DeliveryStep[]];
 
-/** What has been claimed after deliveries were put off. */
+/** What has been claimed after deliveries were postponed. */
 export interface Postponed extends PoolClaims {
   /** Those that were not written, by their place: they had changed, or a user wants them now. */
   left: readonly number[];
 }
 
 /**
- * Puts off the deliveries of one message, for which nothing is sent: what it took of the endpoint's pace is free.
+ * Postpones the deliveries of one message, for which nothing is sent: what it took of the endpoint's pace is free.
  * All are due at one moment of the store's clock, so that they are claimed together again. Their documents are
  * the arguments behind those with a name.
  */

@@ -338,7 +338,7 @@ export class OutboxStore {
   }
 
   /**
-   * Puts off the deliveries of one message until one moment, without an attempt.
+   * Postpones the deliveries of one message to one moment, without an attempt.
    * @param steps the first also says what is claimed next
    */
   async postpone([first, ...others]: PostponedSteps): Promise<Postponed> {
