@@ -1,10 +1,13 @@
 import { groupBy } from '../core/arrays.ts';
 import type { ClockStep } from '../core/clock.ts';
 import type { Claim } from '../core/delivery/outbox.ts';
+import { UNWELL_KEPT } from '../redis/stores/endpoint-record.ts';
 import type { PoolClaims } from '../redis/stores/pool-claims.ts';
+import { movedBack } from '../core/delivery/endpoint-state.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import { tokensOf, type ClaimedMember } from '../redis/leases.ts';
 import type { Deliverer } from './deliverer.ts';
+import { changeEndpoint } from './endpoint-control.ts';
 
 /** The most pools that get new due times. */
 const POOLS_MOVED = 100_000;
@@ -110,8 +113,13 @@ export class Claims {
 
   /** Moves due times back with the store's clock, after a step forward was removed from it. */
   async moveBack(step: ClockStep): Promise<void> {
-    const { endpoints, stores } = this.deliverer.process;
-    const { outbox } = stores;
+    const { process } = this.deliverer;
+    const { endpoints, stores } = process;
+    const { endpointStates, outbox } = stores;
+    const inTrouble = await endpointStates.inTrouble(endpoints.names);
+    for (const { receiver } of [...inTrouble, ...(await endpointStates.unwell(UNWELL_KEPT))]) {
+      await changeEndpoint(process, receiver, (state) => movedBack(state, step));
+    }
     for (const { pool } of await outbox.duePools(POOLS_MOVED)) {
       await outbox.moveBack({ pool, limits: endpoints.limitsOf(pool) }, step);
     }

@@ -8,7 +8,7 @@ import { isWithoutResult, type Route } from './channels/channel.ts';
 import type { Process } from '../process.ts';
 
 /**
- * Changes the state of a receiver for a user; retries when another write comes in between.
+ * Changes the state of a receiver; retries when another write comes in between.
  * @param audit what the audit log has of it, in the same step; null where no user asked for it
  */
 export async function changeEndpoint(

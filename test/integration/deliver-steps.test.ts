@@ -3,7 +3,7 @@ import type { SentEventType } from '../../src/core/event/event.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
-import { expectNothingLeft } from '../support/delivery-invariants.ts';
+import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type Answer, type DeliveryRig } from '../support/delivery-rig.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -353,6 +353,73 @@ describe('a clock of the store that steps forward', () => {
       await rig.advance(3_000);
       await rig.answerAll('ok');
       expect(await rig.states([last!])).toEqual(['delivered']);
+    },
+  );
+
+  test('the pace of an endpoint goes on where a message went out while it was ahead', async () => {
+    const rig = rigOf({ limits: { rate: 1 } });
+    const ids = await planMany(rig, 4);
+    await rig.answerAll('ok');
+    rig.stepClock(DAY);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(2);
+    await rig.takeOutStep('a');
+    await expectInvariants(rig, ids);
+    for (const count of [2, 3, 4]) {
+      await rig.answerAll('ok');
+      expect(rig.sent).toHaveLength(count);
+      await rig.advance(1_000);
+    }
+    await expectNothingLeft(rig);
+  });
+
+  test('webhooks of an origin that was paused while it was ahead go on when the pause is over', async () => {
+    const rig = rigOf();
+    const hooks = ['a', 'b', 'c'].map((path) => hook(path));
+    for (const one of hooks) await planMany(rig, 1, one);
+    await rig.settle();
+    rig.stepClock(DAY);
+    await rig.answerAll({ status: 429 });
+    await rig.takeOutStep('a');
+    await rig.advance(300_000);
+    await rig.answerAll('ok');
+    expect(rig.sent).toHaveLength(6);
+    await expectNothingLeft(rig);
+  });
+
+  test.each(['ops', hook('a')])(
+    'a breaker that opened while all clocks were ahead probes no later for it, at %s',
+    async (receiver) => {
+      const rig = rigOf();
+      await rig.advance(DAY);
+      await openBreaker(rig, receiver);
+      await rig.takeOutLead('a', DAY);
+      await rig.advance(29_000);
+      await rig.answerAll('ok');
+      expect(rig.sent).toHaveLength(10);
+      await rig.advance(1_000);
+      await rig.answerAll('ok');
+      expect(rig.sent).toHaveLength(20);
+      expect((await rig.state(receiver)).breaker).toBe('closed');
+      await expectNothingLeft(rig);
+    },
+  );
+
+  test.each(['ops', hook('a')])(
+    'a pause that a receiver asked for while all clocks were ahead is no longer than it wanted, at %s',
+    async (receiver) => {
+      const rig = rigOf();
+      await rig.advance(DAY);
+      await planMany(rig, 1, receiver);
+      await rig.answerAll({ retryAfterMs: 60_000 });
+      await rig.takeOutLead('a', DAY);
+      await rig.advance(59_000);
+      await rig.answerAll('ok');
+      expect(rig.sent).toHaveLength(1);
+      await rig.advance(7_000);
+      await rig.answerAll('ok');
+      expect(rig.sent).toHaveLength(2);
+      await expectNothingLeft(rig);
     },
   );
 });

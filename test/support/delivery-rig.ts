@@ -117,7 +117,7 @@ export function deliveryRig(options: RigOptions = {}) {
   const { foldMost: _none, ...ofOrigins } = limits;
   // Webhooks of watches never fold.
   const limitsOf = (pool: string) => (isOrigin(pool) ? ofOrigins : limits);
-  const config = configSchema.parse({ data_dir: '/nowhere' });
+  const config = configSchema.parse({ data_dir: '/nowhere', endpoints: { ops: { type: 'log' } } });
   Object.assign(config.delivery, { concurrency: options.capacity ?? 1_000 });
   const endpoints = Object.assign(new Endpoints(config), {
     limitsOf,
@@ -362,6 +362,12 @@ export function deliveryRig(options: RigOptions = {}) {
       lead = 0;
       turnClock(0);
       await processes.get(name)?.deliverer.claims.moveBack(step);
+    },
+
+    /** Takes out of all clocks by how much they are ahead, and has a process react. */
+    async takeOutLead(name: string, ms: number): Promise<void> {
+      turnClock(-ms);
+      await processes.get(name)?.deliverer.claims.moveBack({ ms, from: time });
     },
 
     /** Has a process release claims that the store ascribes to it but it does not hold. */

@@ -1,3 +1,4 @@
+import type { ClockStep } from '../clock.ts';
 import type { Receiver } from './receiver.ts';
 
 /**
@@ -280,6 +281,18 @@ export function retryNow(state: EndpointState, now: number): EndpointState {
     throttledUntil: null,
     throttledSince: null,
     probeAt: state.breaker === 'open' ? now : state.probeAt,
+  };
+}
+
+/** The state once a step was taken out of the clock by which its times were written. */
+export function movedBack(state: EndpointState, { ms, from }: ClockStep): EndpointState {
+  const back = (at: number | null) => (at !== null && at >= from ? at - ms : at);
+  return {
+    ...state,
+    failingSince: back(state.failingSince),
+    probeAt: back(state.probeAt),
+    throttledSince: back(state.throttledSince),
+    throttledUntil: back(state.throttledUntil),
   };
 }
 

@@ -15,7 +15,7 @@ const DAY_MS = 86_400_000;
 const FAILING_KEPT_MS = 30 * DAY_MS;
 
 /** States of webhooks of watches that are kept at the most. */
-const UNWELL_KEPT = 10_000;
+export const UNWELL_KEPT = 10_000;
 
 /** Results are counted by the minute; the rules look back this far. */
 const MINUTES_KEPT = 5;

@@ -220,8 +220,15 @@ local function moveBack(name)
   if p.isShared then rescheduleWebhook(p, openReceiver(p, name, 0), false) end
 end
 if p.isShared then
+  local held = redis.call('ZRANGEBYSCORE', p.held, args.from, '+inf', 'WITHSCORES')
+  for at = 1, #held, 2 do redis.call('ZADD', p.held, held[at + 1] - args.ms, held[at]) end
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', p.poolDue, '(' .. now, '+inf')) do moveBack(name) end
 else
+  poolOf(p)
+  if p.paceMs and p.heldUntil >= tonumber(args.from) then
+    p.heldUntil = p.heldUntil - args.ms
+    redis.call('SET', p.hold, string.format('%.3f %.3f', p.heldUntil, p.paceMs), 'KEEPTTL')
+  end
   moveBack(p.pool)
 end
 reschedule(p, now)
