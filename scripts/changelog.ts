@@ -1,7 +1,5 @@
-// Gathers the files of changes/ into CHANGELOG.md as one version: `npm run changelog -- 0.2.0 2026-12-01`.
-import { readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
+import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { groupBy } from '../src/core/arrays.ts';
 
 /** The sections of a version, in their order. */
@@ -46,17 +44,23 @@ function faultOf({ path, section, text }: Change): string | null {
   return `${path}: expected one paragraph without headings and lists, got ${JSON.stringify(marked)}`;
 }
 
-interface Release {
+interface ReleaseEntry {
   version: string;
   date: string;
   changes: readonly Change[];
 }
 
-/** The changelog with a version in the place of what is unreleased. */
-function withRelease(changelog: string, { version, date, changes }: Release): string {
+/** The released versions of a changelog, the newest first. */
+export function versionsIn(changelog: string): string[] {
+  return [...changelog.matchAll(/^## (\d\S*) /gm)].map(([, version = '']) => version);
+}
+
+/**
+ * The changelog with a version in the place of what is unreleased.
+ * @throws Error where it has no such place, or an entry in an unknown section
+ */
+export function withRelease(changelog: string, { version, date, changes }: ReleaseEntry): string {
   const title = `## ${version} (${date})`;
-  if (changelog.includes(`\n## ${version} `))
-    throw new Error(`CHANGELOG.md: there is a version ${version} already`);
   const [, before, unreleased, earlier] =
     /^(.*\n)## Unreleased\n(.*?)((?:\n## .*)?)$/s.exec(changelog) ?? [];
   if (before === undefined || unreleased === undefined || earlier === undefined)
@@ -83,26 +87,4 @@ function entriesOf(part: string): [section: string, entries: string[]] {
 
 function bulletOf({ text }: Change): string {
   return `- ${text.replaceAll('\n', '\n  ')}`;
-}
-
-/** Writes the version into CHANGELOG.md and removes the files that it holds. */
-export async function release(root: string, [version = '', date = '']: string[]): Promise<void> {
-  const isVersion = /^\d+\.\d+\.\d+$/.test(version);
-  if (!isVersion || !/^\d{4}-\d\d-\d\d$/.test(date))
-    throw new Error('expected a version and a date: npm run changelog -- 0.2.0 2026-12-01');
-  const changes = await readChanges(root);
-  const path = join(root, 'CHANGELOG.md');
-  const text = withRelease(await readFile(path, 'utf8'), { version, date, changes });
-  await writeFile(`${path}.new`, text);
-  await rename(`${path}.new`, path);
-  await Promise.all(changes.map((change) => rm(join(root, change.path))));
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  try {
-    await release(process.cwd(), process.argv.slice(2));
-  } catch (error) {
-    process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);
-    process.exitCode = 1;
-  }
 }

@@ -1,8 +1,9 @@
 /** How far a version is from the one before; each says what may change. */
-type Step = 'patch' | 'minor' | 'major';
+export const STEPS = ['patch', 'minor', 'major'] as const;
+export type Step = (typeof STEPS)[number];
 
 /** A version by its numbers; null for what is none. Those before a release, such as 1.0.0-rc.1, are none. */
-function parseVersion(text: string): [number, number, number] | null {
+export function parseVersion(text: string): [number, number, number] | null {
   const [, ...numbers] = /^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)$/.exec(text) ?? [];
   const [major, minor, patch] = numbers.map(Number);
   return major === undefined || minor === undefined || patch === undefined

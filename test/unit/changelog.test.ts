@@ -1,8 +1,8 @@
-import { mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { POINTER, readChanges, release } from '../../scripts/changelog.ts';
+import { POINTER, readChanges, versionsIn, withRelease } from '../../scripts/changelog.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -19,17 +19,16 @@ function write(files: Record<string, string>): void {
   for (const [path, text] of Object.entries(files)) writeFileSync(join(root, path), text);
 }
 
-const changelog = () => readFileSync(join(root, 'CHANGELOG.md'), 'utf8');
-
 test('each file of changes/ begins with a section of the changelog and has one paragraph', async () => {
   await expect(readChanges(ROOT)).resolves.toEqual(expect.any(Array));
 });
 
-test('the changelog says where unreleased changes are, and a release finds its place in it', async () => {
-  write({ 'CHANGELOG.md': readFileSync(join(ROOT, 'CHANGELOG.md'), 'utf8') });
-  expect(changelog()).toContain(`\n## Unreleased\n\n${POINTER}\n`);
-  await release(root, ['99.0.0', '2026-12-01']);
-  expect(changelog()).toContain(`\n## Unreleased\n\n${POINTER}\n\n## 99.0.0 (2026-12-01)\n\n`);
+test('the changelog says where unreleased changes are, and a release finds its place in it', () => {
+  const changelog = readFileSync(join(ROOT, 'CHANGELOG.md'), 'utf8');
+  expect(changelog).toContain(`\n## Unreleased\n\n${POINTER}\n`);
+  const released = withRelease(changelog, { version: '99.0.0', date: '2026-12-01', changes: [] });
+  expect(released).toContain(`\n## Unreleased\n\n${POINTER}\n\n## 99.0.0 (2026-12-01)\n\n`);
+  expect(versionsIn(released)).toEqual(['99.0.0', ...versionsIn(changelog)]);
 });
 
 test.each([
@@ -48,26 +47,21 @@ test.each([
     'changes/a.md: expected one paragraph without headings and lists, got "- Text."',
   ],
   ['a.md', 'API\nText.\n\nMore.\n', 'changes/a.md: expected one paragraph'],
-])('a release refuses changes/%s with the text %j', async (name, text, message) => {
-  write({ [`changes/${name}`]: text, 'CHANGELOG.md': '# Changelog\n\n## Unreleased\n' });
-  await expect(release(root, ['0.2.0', '2026-12-01'])).rejects.toThrow(message);
-  expect(readdirSync(join(root, 'changes'))).toEqual([name]);
-  expect(changelog()).toBe('# Changelog\n\n## Unreleased\n');
+])('changes/%s with the text %j is refused', async (name, text, message) => {
+  write({ [`changes/${name}`]: text });
+  await expect(readChanges(root)).rejects.toThrow(message);
 });
 
-test('a release refuses a version that is none, one that is there already, and a changelog without a place for it', async () => {
-  write({ 'CHANGELOG.md': '# Changelog\n\n## Unreleased\n\n## 0.1.0 (2026-01-01)\n' });
-  await expect(release(root, [])).rejects.toThrow('expected a version and a date');
-  await expect(release(root, ['0.2', '2026-12-01'])).rejects.toThrow('expected a version');
-  await expect(release(root, ['0.2.0', 'today'])).rejects.toThrow('expected a version and a date');
-  await expect(release(root, ['0.1.0', '2026-12-01'])).rejects.toThrow('a version 0.1.0 already');
-  write({ 'CHANGELOG.md': '# Changelog\n' });
-  await expect(release(root, ['0.2.0', '2026-12-01'])).rejects.toThrow('## Unreleased');
+test('a release refuses a changelog without a place for it, or with an unknown section', () => {
+  const entry = { version: '0.2.0', date: '2026-12-01', changes: [] };
+  expect(() => withRelease('# Changelog\n', entry)).toThrow('## Unreleased');
+  expect(() => withRelease('# Changelog\n\n## Unreleased\n\n### Apis\n\n- A\n', entry)).toThrow(
+    'got ### Apis',
+  );
 });
 
-test('a release gathers the files of changes/ behind what was unreleased, and removes them', async () => {
-  write({
-    'CHANGELOG.md': `# Changelog
+test('a release gathers the files of changes/ behind what was unreleased', async () => {
+  const before = `# Changelog
 
 ## Unreleased
 
@@ -90,12 +84,13 @@ ${POINTER}
 ### API
 
 - Earliest.
-`,
+`;
+  write({
     'changes/b-fix.md': 'API\n\nA route is new\nand in two lines.\n',
     'changes/a-page.md': 'Dashboard\nA page is new.\n',
   });
-  await release(root, ['0.2.0', '2026-12-01']);
-  expect(changelog()).toBe(`# Changelog
+  const changes = await readChanges(root);
+  expect(withRelease(before, { version: '0.2.0', date: '2026-12-01', changes })).toBe(`# Changelog
 
 ## Unreleased
 
@@ -127,6 +122,4 @@ ${POINTER}
 
 - Earliest.
 `);
-  expect(readdirSync(root).toSorted()).toEqual(['CHANGELOG.md', 'changes']);
-  expect(readdirSync(join(root, 'changes'))).toEqual([]);
 });
