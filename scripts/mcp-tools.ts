@@ -4,6 +4,7 @@ import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
 import type { CommandLine } from '../src/cli/command-line.ts';
 import { addAll } from '../src/cli/mcp/server.ts';
+import { Tools } from '../src/cli/mcp/tools.ts';
 import type { DaemonClient } from '../src/client/client.ts';
 
 /** What a token has to allow, from what needs the least. */
@@ -25,7 +26,7 @@ export async function mcpTools(): Promise<McpTool[]> {
 async function toolsFor(can: Parameters<typeof addAll>[1]): Promise<Tool[]> {
   const server = new McpServer({ name: 'runwatch', version: '0.0.0' });
   // Lists of tools ask the daemon nothing.
-  addAll({ server, client: {} as DaemonClient, cli: {} as CommandLine }, can);
+  addAll(new Tools(server, {} as DaemonClient, {} as CommandLine), can);
   const [near, far] = InMemoryTransport.createLinkedPair();
   await server.connect(far);
   const client = new Client({ name: 'runwatch', version: '0.0.0' });

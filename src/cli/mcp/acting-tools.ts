@@ -9,15 +9,7 @@ import { firstPoll, whyNotPolled } from '../first-poll.ts';
 import { count } from '../render/text.ts';
 import { readRun, resolveIds, resolveKnownRuns } from '../resolve.ts';
 import { mapConcurrently, MAX_REQUESTS } from '../verb.ts';
-import {
-  answer,
-  answerInWords,
-  argumentsOf,
-  attempt,
-  oneOrMore,
-  WRITES,
-  type Serving,
-} from './answers.ts';
+import { answer, answerInWords, oneOrMore, WRITES } from './answers.ts';
 import { noDelivery } from './listing-tools.ts';
 import {
   CONFIRMED,
@@ -29,6 +21,7 @@ import {
   type RunArguments,
 } from './names.ts';
 import { deliveryLine, quoted, subscribersText, summaryOf } from './texts.ts';
+import type { Tools } from './tools.ts';
 
 export const confirm = z
   .boolean()
@@ -40,19 +33,19 @@ export const UNDONE =
   'Nothing has changed. Where the person agrees, call again with confirm: true.';
 
 /** Adds the tools that watch runs and deliver again; they need a token that may write. */
-export function addActingTools(serving: Serving): void {
-  addWatchRun(serving);
-  addRedeliver(serving);
+export function addActingTools(tools: Tools): void {
+  addWatchRun(tools);
+  addRedeliver(tools);
 }
 
-function addWatchRun(serving: Serving): void {
-  const { server, client, cli } = serving;
-  server.registerTool(
+function addWatchRun(tools: Tools): void {
+  const { client, cli } = tools;
+  tools.add(
     'watch_run',
     {
       description:
         'Begins to watch a run, or has more endpoints notified of one that is watched. Watching a run again is harmless. Without `confirm: true` it says what it would watch and does nothing.',
-      inputSchema: argumentsOf({
+      arguments: {
         ...runArguments,
         endpoints: oneOrMore(z.string())
           .optional()
@@ -69,52 +62,51 @@ function addWatchRun(serving: Serving): void {
             'the name of a batch that the run joins, which begins with its first run and stays open',
           ),
         confirm,
-      }),
+      },
       annotations: WRITES,
     },
-    ({ confirm: isConfirmed, endpoints, metadata, timeout, batch, ...given }) =>
-      attempt(async () => {
-        await requireSources(given.source, client);
-        await requireEndpoints(endpoints, client);
-        const run = await runToWatch(given, serving);
-        if (isConfirmed !== true) return wouldWatch(run, { endpoints, batch }, client);
-        const body = {
-          run_id: run.runId,
-          ...(run.source !== undefined && { source: run.source }),
-          ...(endpoints !== undefined && { endpoints: [endpoints].flat() }),
-          ...(metadata !== undefined && { metadata }),
-          ...(timeout !== undefined && { timeout }),
-        };
-        const result = await registered(client, body, batch);
-        const { watch } = result;
-        if (watch === undefined || !('state' in watch)) {
-          return answer(`Run ${run.runId} is watched.`, result);
-        }
-        const polled = await firstPoll(client, watch, cli.signal);
-        const why = await whyNotPolled(client, watch, polled);
-        const now = polled ?? watch;
-        const word = result.status === 201 ? 'is watched now' : 'was watched already';
-        const text = [
-          `Run ${watch.run_id} ${word}. ${subscribersText(now)}`,
-          summaryOf(now, client.url),
-          ...(batch === undefined
-            ? []
-            : [
-                `It is in the batch ${quoted(batch)}, which stays open; wait_batch waits for all of it.`,
-              ]),
-          ...(why === null
-            ? []
-            : [`It is not polled now, as source ${watch.source} says: ${quoted(why)}`]),
-        ].join('\n');
-        return answer(text, now);
-      }),
+    async ({ confirm: isConfirmed, endpoints, metadata, timeout, batch, ...given }) => {
+      await requireSources(given.source, client);
+      await requireEndpoints(endpoints, client);
+      const run = await runToWatch(given, tools);
+      if (isConfirmed !== true) return wouldWatch(run, { endpoints, batch }, client);
+      const body = {
+        run_id: run.runId,
+        ...(run.source !== undefined && { source: run.source }),
+        ...(endpoints !== undefined && { endpoints: [endpoints].flat() }),
+        ...(metadata !== undefined && { metadata }),
+        ...(timeout !== undefined && { timeout }),
+      };
+      const result = await registered(client, body, batch);
+      const { watch } = result;
+      if (watch === undefined || !('state' in watch)) {
+        return answer(`Run ${run.runId} is watched.`, result);
+      }
+      const polled = await firstPoll(client, watch, cli.signal);
+      const why = await whyNotPolled(client, watch, polled);
+      const now = polled ?? watch;
+      const word = result.status === 201 ? 'is watched now' : 'was watched already';
+      const text = [
+        `Run ${watch.run_id} ${word}. ${subscribersText(now)}`,
+        summaryOf(now, client.url),
+        ...(batch === undefined
+          ? []
+          : [
+              `It is in the batch ${quoted(batch)}, which stays open; wait_batch waits for all of it.`,
+            ]),
+        ...(why === null
+          ? []
+          : [`It is not polled now, as source ${watch.source} says: ${quoted(why)}`]),
+      ].join('\n');
+      return answer(text, now);
+    },
   );
 }
 
 /** A run that the daemon may not know yet is not taken for another one. Throws RunwatchError. */
 async function runToWatch(
   { run_id: given, source }: RunArguments,
-  { client, cli }: Serving,
+  { client, cli }: Tools,
 ): Promise<RunRef> {
   const resolver = { client, cli, source, writes: CONFIRMED };
   const [run] = await resolveKnownRuns([readRun(given)], resolver);
@@ -165,14 +157,14 @@ async function registered(
 /** Most deliveries that are named one by one. */
 const MOST_IDS = 20;
 
-function addRedeliver(serving: Serving): void {
-  const { server, client } = serving;
-  server.registerTool(
+function addRedeliver(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'redeliver',
     {
       description:
         'Delivers again: either deliveries by their ids, or all of an endpoint or of a time that are in a state, by default dead or skipped. The receiver gets the same event id. Without `confirm: true` it says what it would deliver again and does nothing.',
-      inputSchema: argumentsOf({
+      arguments: {
         ids: oneOrMore(z.string().min(1))
           .optional()
           .describe(`delivery ids (dlv_…) or their beginnings, ${MOST_IDS} at most`),
@@ -187,26 +179,23 @@ function addRedeliver(serving: Serving): void {
           .describe('created at this time or later: a time, or a duration ago such as 2h'),
         until: z.string().optional().describe('created before this time'),
         confirm,
-      }),
+      },
       // Each call sends again.
       annotations: { ...WRITES, idempotentHint: false },
     },
-    ({ confirm: isConfirmed, ids, ...given }) =>
-      attempt(async () => {
-        const isDone = isConfirmed === true;
-        const range = rangeOf(given);
-        const isRange = Object.keys(range).length > 0;
-        if (ids === undefined) {
-          if (range.endpoint !== undefined || range.since !== undefined) {
-            return redeliverRange(range, isDone, client);
-          }
-          throw usageError(
-            'expected ids, or an endpoint or since, which say what to deliver again',
-          );
+    async ({ confirm: isConfirmed, ids, ...given }) => {
+      const isDone = isConfirmed === true;
+      const range = rangeOf(given);
+      const isRange = Object.keys(range).length > 0;
+      if (ids === undefined) {
+        if (range.endpoint !== undefined || range.since !== undefined) {
+          return redeliverRange(range, isDone, client);
         }
-        if (!isRange) return redeliverEach([ids].flat(), isDone, serving);
-        throw usageError('expected either ids, or endpoint, state, since and until; not both');
-      }),
+        throw usageError('expected ids, or an endpoint or since, which say what to deliver again');
+      }
+      if (!isRange) return redeliverEach([ids].flat(), isDone, tools);
+      throw usageError('expected either ids, or endpoint, state, since and until; not both');
+    },
   );
 }
 
@@ -264,7 +253,7 @@ async function redeliverRange(range: RangeBody, isConfirmed: boolean, client: Da
 async function redeliverEach(
   given: readonly string[],
   isConfirmed: boolean,
-  { client, cli }: Serving,
+  { client, cli }: Tools,
 ) {
   if (given.length > MOST_IDS) throw usageError(`ids: expected ${MOST_IDS} at most`);
   const ids = await resolveIds(given, 'delivery', { client, cli, writes: CONFIRMED });
@@ -290,26 +279,25 @@ async function redeliverEach(
 }
 
 /** Adds the tool that stops runs; it needs a token with the scope admin. */
-export function addStopTool(serving: Serving): void {
-  const { server, client } = serving;
-  server.registerTool(
+export function addStopTool(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'stop_run',
     {
       description:
         'Has its source stop a run, which cannot be taken back; wait_run says when it has stopped. Without `confirm: true` it says which run it would stop and does nothing.',
-      inputSchema: argumentsOf({ ...runArguments, confirm }),
+      arguments: { ...runArguments, confirm },
       annotations: { ...WRITES, destructiveHint: true, idempotentHint: false },
     },
-    ({ confirm: isConfirmed, ...given }) =>
-      attempt(async () => {
-        const watch = await readWatch(await runToChange(given, serving), client);
-        const summary = summaryOf(watch, client.url);
-        if (isConfirmed !== true) {
-          return answer(`This would stop 1 run: ${summary}\n${UNDONE}`, watch);
-        }
-        const asked = await client.stop({ runId: watch.run_id, source: watch.source });
-        const text = `The source of run ${watch.run_id} was asked to stop it; wait_run says when it has.\n${summary}`;
-        return answer(text, asked);
-      }),
+    async ({ confirm: isConfirmed, ...given }) => {
+      const watch = await readWatch(await runToChange(given, tools), client);
+      const summary = summaryOf(watch, client.url);
+      if (isConfirmed !== true) {
+        return answer(`This would stop 1 run: ${summary}\n${UNDONE}`, watch);
+      }
+      const asked = await client.stop({ runId: watch.run_id, source: watch.source });
+      const text = `The source of run ${watch.run_id} was asked to stop it; wait_run says when it has.\n${summary}`;
+      return answer(text, asked);
+    },
   );
 }

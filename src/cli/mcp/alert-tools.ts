@@ -7,7 +7,7 @@ import { usageError } from '../exit.ts';
 import { count, plain } from '../render/text.ts';
 import { resolveSilence } from '../resolve.ts';
 import { confirm, UNDONE } from './acting-tools.ts';
-import { answer, argumentsOf, attempt, oneOrMore, WRITES, type Serving } from './answers.ts';
+import { answer, argumentsOf, oneOrMore, WRITES } from './answers.ts';
 import { acknowledgeFailures, unacknowledgeFailures } from './failures.ts';
 import {
   alertOf,
@@ -22,6 +22,7 @@ import {
   workflowsOf,
 } from './names.ts';
 import { alertLine, quoted, silenceLine, summaryOf } from './texts.ts';
+import type { Tools } from './tools.ts';
 
 const by = z.string().min(1).max(128).describe('the person in whose name this is done');
 
@@ -43,101 +44,99 @@ const target = {
 };
 
 /** Adds the tools that change what becomes of alerts; they need a token that may write. */
-export function addAlertTools(serving: Serving): void {
-  addAcknowledge(serving);
-  addUnacknowledge(serving);
-  addResolve(serving);
-  addSilence(serving);
-  addExpireSilence(serving);
+export function addAlertTools(tools: Tools): void {
+  addAcknowledge(tools);
+  addUnacknowledge(tools);
+  addResolve(tools);
+  addSilence(tools);
+  addExpireSilence(tools);
 }
 
 function isAlertId(id: string): boolean {
   return /^\s*alr_/.test(id);
 }
 
-function addAcknowledge(serving: Serving): void {
-  const { server, client } = serving;
-  server.registerTool(
+function addAcknowledge(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'acknowledge',
     {
       description:
         'Marks a run, an alert or the failures of a workflow as taken in hand: no reminders and no escalation until its state changes, and failures are left out of list_attention until a run completes. Without `confirm: true` it says what it would touch and does nothing.',
-      inputSchema: argumentsOf({
+      arguments: {
         ...target,
         by,
         comment,
         until: z.string().exactOptional().describe('a time, or a duration from now such as 2h'),
         confirm,
-      }),
+      },
       annotations: WRITES,
     },
-    ({ id, source, confirm: isConfirmed, ...body }) =>
-      attempt(async () => {
-        if (isAlertId(id)) {
-          const before = await alertOf(id, serving, CONFIRMED);
-          if (isConfirmed !== true) return wouldTouch('acknowledge', before, client);
-          const alert = await client.acknowledgeAlert(before.id, body);
-          if (alert === null) throw noAlert(before.id);
-          const text = `Alert ${before.id} is acknowledged; unacknowledge takes it back.`;
-          return alertAnswer(text, alert, client);
-        }
-        const failed = await failuresOf({ id, source }, serving);
-        if (failed !== null) {
-          return acknowledgeFailures(failed, { body, isConfirmed: isConfirmed === true }, client);
-        }
-        const run = await runToChange({ run_id: id, source }, serving);
-        if (isConfirmed !== true) {
-          const before = await readWatch(run, client);
-          const text = `This would acknowledge 1 run: ${summaryOf(before, client.url)}`;
-          return answer(`${text}\n${UNDONE}`, before);
-        }
-        const watch = await client.acknowledge(run, body);
-        if (watch === null) throw notWatched(run.runId);
-        const text = `Run ${run.runId} is acknowledged; unacknowledge takes it back.`;
-        return answer('state' in watch ? `${text}\n${summaryOf(watch, client.url)}` : text, watch);
-      }),
+    async ({ id, source, confirm: isConfirmed, ...body }) => {
+      if (isAlertId(id)) {
+        const before = await alertOf(id, tools, CONFIRMED);
+        if (isConfirmed !== true) return wouldTouch('acknowledge', before, client);
+        const alert = await client.acknowledgeAlert(before.id, body);
+        if (alert === null) throw noAlert(before.id);
+        const text = `Alert ${before.id} is acknowledged; unacknowledge takes it back.`;
+        return alertAnswer(text, alert, client);
+      }
+      const failed = await failuresOf({ id, source }, tools);
+      if (failed !== null) {
+        return acknowledgeFailures(failed, { body, isConfirmed: isConfirmed === true }, client);
+      }
+      const run = await runToChange({ run_id: id, source }, tools);
+      if (isConfirmed !== true) {
+        const before = await readWatch(run, client);
+        const text = `This would acknowledge 1 run: ${summaryOf(before, client.url)}`;
+        return answer(`${text}\n${UNDONE}`, before);
+      }
+      const watch = await client.acknowledge(run, body);
+      if (watch === null) throw notWatched(run.runId);
+      const text = `Run ${run.runId} is acknowledged; unacknowledge takes it back.`;
+      return answer('state' in watch ? `${text}\n${summaryOf(watch, client.url)}` : text, watch);
+    },
   );
 }
 
-function addUnacknowledge(serving: Serving): void {
-  const { server, client } = serving;
-  server.registerTool(
+function addUnacknowledge(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'unacknowledge',
     {
       description:
         'Takes the acknowledgement of a run, an alert or the failures of a workflow back: reminders and escalation go on. Without `confirm: true` it says what it would touch and does nothing.',
-      inputSchema: argumentsOf({ ...target, confirm }),
+      arguments: { ...target, confirm },
       annotations: WRITES,
     },
-    ({ id, source, confirm: isConfirmed }) =>
-      attempt(async () => {
-        if (isAlertId(id)) {
-          const alert = await alertOf(id, serving, CONFIRMED);
-          const line = alertLine(alert, client.url);
-          if (alert.acknowledged === null) return answer(`No user has acknowledged ${line}`, alert);
-          if (isConfirmed !== true)
-            return wouldTouch('take the acknowledgement back of', alert, client);
-          if (!(await client.withdrawAlert(alert.id))) throw noAlert(alert.id);
-          const text = `Alert ${alert.id} is no longer acknowledged.`;
-          return alertAnswer(text, await alertOf(alert.id, serving), client);
-        }
-        const failed = await failuresOf({ id, source }, serving);
-        if (failed !== null) return unacknowledgeFailures(failed, isConfirmed === true, client);
-        const run = await runToChange({ run_id: id, source }, serving);
-        const watch = await readWatch(run, client);
-        const summary = summaryOf(watch, client.url);
-        if (watch.acknowledged === null)
-          return answer(`No user has acknowledged it. ${summary}`, watch);
-        if (isConfirmed !== true) {
-          const text = `This would take the acknowledgement back of 1 run: ${summary}`;
-          return answer(`${text}\n${UNDONE}`, watch);
-        }
-        const named = { runId: watch.run_id, source: watch.source };
-        if (!(await client.withdraw(named))) throw notWatched(watch.run_id);
-        const after = await readWatch(named, client);
-        const text = `Run ${watch.run_id} is no longer acknowledged.`;
-        return answer(`${text}\n${summaryOf(after, client.url)}`, after);
-      }),
+    async ({ id, source, confirm: isConfirmed }) => {
+      if (isAlertId(id)) {
+        const alert = await alertOf(id, tools, CONFIRMED);
+        const line = alertLine(alert, client.url);
+        if (alert.acknowledged === null) return answer(`No user has acknowledged ${line}`, alert);
+        if (isConfirmed !== true)
+          return wouldTouch('take the acknowledgement back of', alert, client);
+        if (!(await client.withdrawAlert(alert.id))) throw noAlert(alert.id);
+        const text = `Alert ${alert.id} is no longer acknowledged.`;
+        return alertAnswer(text, await alertOf(alert.id, tools), client);
+      }
+      const failed = await failuresOf({ id, source }, tools);
+      if (failed !== null) return unacknowledgeFailures(failed, isConfirmed === true, client);
+      const run = await runToChange({ run_id: id, source }, tools);
+      const watch = await readWatch(run, client);
+      const summary = summaryOf(watch, client.url);
+      if (watch.acknowledged === null)
+        return answer(`No user has acknowledged it. ${summary}`, watch);
+      if (isConfirmed !== true) {
+        const text = `This would take the acknowledgement back of 1 run: ${summary}`;
+        return answer(`${text}\n${UNDONE}`, watch);
+      }
+      const named = { runId: watch.run_id, source: watch.source };
+      if (!(await client.withdraw(named))) throw notWatched(watch.run_id);
+      const after = await readWatch(named, client);
+      const text = `Run ${watch.run_id} is no longer acknowledged.`;
+      return answer(`${text}\n${summaryOf(after, client.url)}`, after);
+    },
   );
 }
 
@@ -151,27 +150,26 @@ function alertAnswer(text: string, alert: AlertView | { id: string }, client: Da
   return answer('rule' in alert ? `${text}\n${alertLine(alert, client.url)}` : text, alert);
 }
 
-function addResolve(serving: Serving): void {
-  const { server, client } = serving;
-  server.registerTool(
+function addResolve(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'resolve_alert',
     {
       description:
         'Ends an alert by hand; those who were notified of it are notified of its end. Where the cause goes on, the next event opens another alert. Without `confirm: true` it says what it would end and does nothing.',
-      inputSchema: argumentsOf({ id: alertId, by, comment, confirm }),
+      arguments: { id: alertId, by, comment, confirm },
       annotations: { ...WRITES, destructiveHint: true },
     },
-    ({ id, confirm: isConfirmed, ...body }) =>
-      attempt(async () => {
-        const before = await alertOf(id, serving, CONFIRMED);
-        if (before.state === 'resolved') {
-          return alertAnswer(`Alert ${before.id} has resolved.`, before, client);
-        }
-        if (isConfirmed !== true) return wouldTouch('end', before, client);
-        const alert = await client.resolveAlert(before.id, body);
-        if (alert === null) throw noAlert(before.id);
-        return alertAnswer(`Alert ${before.id} has ended.`, alert, client);
-      }),
+    async ({ id, confirm: isConfirmed, ...body }) => {
+      const before = await alertOf(id, tools, CONFIRMED);
+      if (before.state === 'resolved') {
+        return alertAnswer(`Alert ${before.id} has resolved.`, before, client);
+      }
+      if (isConfirmed !== true) return wouldTouch('end', before, client);
+      const alert = await client.resolveAlert(before.id, body);
+      if (alert === null) throw noAlert(before.id);
+      return alertAnswer(`Alert ${before.id} has ended.`, alert, client);
+    },
   );
 }
 
@@ -195,12 +193,13 @@ const matchers = argumentsOf({
 
 type Matchers = z.output<typeof matchers>;
 
-function addSilence({ server, client, cli }: Serving): void {
-  server.registerTool(
+function addSilence(tools: Tools): void {
+  const { client, cli } = tools;
+  tools.add(
     'silence',
     {
       description: `Mutes notifications of alerts that match, for ${formatDuration(MOST_MS)} at most. Matchers all have to match. Without \`confirm: true\` it says what it would mute and does nothing.`,
-      inputSchema: argumentsOf({
+      arguments: {
         matchers,
         until: z
           .string()
@@ -210,23 +209,22 @@ function addSilence({ server, client, cli }: Serving): void {
         by,
         comment: z.string().min(1).max(1_000).describe('why'),
         confirm,
-      }),
+      },
       // Each call makes another silence, and people miss what it mutes.
       annotations: { ...WRITES, destructiveHint: true, idempotentHint: false },
     },
-    ({ confirm: isConfirmed, matchers: given, ...rest }) =>
-      attempt(async () => {
-        refuseLong(rest.until, cli.now());
-        await refuseWide(given, client);
-        const meant = await foundMatchers(given, client);
-        const found = await client.previewSilence({ matchers: meant });
-        if (isConfirmed !== true) {
-          return answer(`This would mute ${mutedText(found, client.url)}\n${UNDONE}`, found);
-        }
-        const silence = await client.addSilence({ ...rest, matchers: meant });
-        const text = `Silence ${silenceLine(silence, client.url)}.\nIt mutes ${mutedText(found, client.url)}\nexpire_silence ends it.`;
-        return answer(text, silence);
-      }),
+    async ({ confirm: isConfirmed, matchers: given, ...rest }) => {
+      refuseLong(rest.until, cli.now());
+      await refuseWide(given, client);
+      const meant = await foundMatchers(given, client);
+      const found = await client.previewSilence({ matchers: meant });
+      if (isConfirmed !== true) {
+        return answer(`This would mute ${mutedText(found, client.url)}\n${UNDONE}`, found);
+      }
+      const silence = await client.addSilence({ ...rest, matchers: meant });
+      const text = `Silence ${silenceLine(silence, client.url)}.\nIt mutes ${mutedText(found, client.url)}\nexpire_silence ends it.`;
+      return answer(text, silence);
+    },
   );
 }
 
@@ -285,32 +283,31 @@ function mutedText({ now, last_24h: before }: SilencePreviewView, dashboard: str
   ].join('\n');
 }
 
-function addExpireSilence(serving: Serving): void {
-  const { server, client, cli } = serving;
-  server.registerTool(
+function addExpireSilence(tools: Tools): void {
+  const { client, cli } = tools;
+  tools.add(
     'expire_silence',
     {
       description:
         'Ends a silence now: alerts that it matches are notified again. Without `confirm: true` it says which silence it would end and does nothing.',
-      inputSchema: argumentsOf({
+      arguments: {
         id: z.string().min(1).describe('a silence id (sil_…), or its beginning'),
         confirm,
-      }),
+      },
       annotations: WRITES,
     },
-    ({ id: given, confirm: isConfirmed }) =>
-      attempt(async () => {
-        const id = await resolveSilence(given, { client, cli, writes: CONFIRMED });
-        const silence = await readSilence(id, client);
-        const line = silenceLine(silence, client.url);
-        if (silence.state === 'expired') return answer(`Silence ${line}.`, silence);
-        if (isConfirmed !== true) {
-          return answer(`This would end 1 silence: ${line}\n${UNDONE}`, silence);
-        }
-        if (!(await client.expireSilence(id))) throw noSilence(id);
-        const after = await readSilence(id, client);
-        return answer(`Silence ${silenceLine(after, client.url)}.`, after);
-      }),
+    async ({ id: given, confirm: isConfirmed }) => {
+      const id = await resolveSilence(given, { client, cli, writes: CONFIRMED });
+      const silence = await readSilence(id, client);
+      const line = silenceLine(silence, client.url);
+      if (silence.state === 'expired') return answer(`Silence ${line}.`, silence);
+      if (isConfirmed !== true) {
+        return answer(`This would end 1 silence: ${line}\n${UNDONE}`, silence);
+      }
+      if (!(await client.expireSilence(id))) throw noSilence(id);
+      const after = await readSilence(id, client);
+      return answer(`Silence ${silenceLine(after, client.url)}.`, after);
+    },
   );
 }
 

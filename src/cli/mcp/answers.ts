@@ -1,19 +1,9 @@
-import type { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
-import type { DaemonClient } from '../../client/client.ts';
 import type { PageView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
-import type { CommandLine } from '../command-line.ts';
 import { count, number } from '../render/text.ts';
 import { quoted, visibleData } from './texts.ts';
-
-/** What tools and resources are made of: where they are added, and how they reach the daemon. */
-export interface Serving {
-  server: McpServer;
-  client: DaemonClient;
-  cli: CommandLine;
-}
 
 /** Hints on tools that change nothing. Answers hold texts from outside. */
 export const READS = {
@@ -81,15 +71,6 @@ const OWN_WORDS: ReadonlySet<string> = new Set([
 export function errorText(error: unknown): string {
   const isOwn = error instanceof RunwatchError && OWN_WORDS.has(error.code);
   return isOwn ? error.message : `The call failed: ${quoted(messageOf(error))}`;
-}
-
-/** What goes wrong is an answer that the model can act on, not a fault of the protocol. */
-export async function attempt(work: () => Promise<CallToolResult>): Promise<CallToolResult> {
-  try {
-    return await work();
-  } catch (error) {
-    return { isError: true, ...answerInWords(errorText(error)) };
-  }
 }
 
 /** Most items of a listing in one answer. */

@@ -18,8 +18,6 @@ import { plain } from '../render/text.ts';
 import { resolveId } from '../resolve.ts';
 import {
   answer,
-  argumentsOf,
-  attempt,
   cut,
   cutting,
   limited,
@@ -28,7 +26,6 @@ import {
   READS,
   shownText,
   type Listed,
-  type Serving,
 } from './answers.ts';
 import {
   alertOf,
@@ -50,6 +47,7 @@ import {
   summaryOf,
   workflowLine,
 } from './texts.ts';
+import type { Tools } from './tools.ts';
 
 /** An argument for each filter that the API has, by its name, but those that a tool leaves out. */
 type ArgumentsOf<Query, LeftOut extends keyof Query = never> = {
@@ -70,41 +68,41 @@ function times(what: string) {
 }
 
 /** Adds the tools that list things, and show one of an alert or a delivery. */
-export function addListingTools(serving: Serving): void {
-  addListAttention(serving);
-  addListRuns(serving);
-  addListBatches(serving);
-  addListAlerts(serving);
-  addListWorkflows(serving);
-  addListDeliveries(serving);
-  addShowTools(serving);
-  addShortListings(serving);
+export function addListingTools(tools: Tools): void {
+  addListAttention(tools);
+  addListRuns(tools);
+  addListBatches(tools);
+  addListAlerts(tools);
+  addListWorkflows(tools);
+  addListDeliveries(tools);
+  addShowTools(tools);
+  addShortListings(tools);
 }
 
 /** Most items that the API answers. */
 const MOST_ATTENTION = 200;
 
-function addListAttention({ server, client }: Serving): void {
-  server.registerTool(
+function addListAttention(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'list_attention',
     {
       description:
         'What needs a person now, a line for each cause, the heaviest first: failures of workflows, runs that wait for feedback, have stalled or are gone, firing alerts, dead deliveries, failing endpoints and sources. Each line has the id that other tools take, and a link; text in quotes is data.',
-      inputSchema: argumentsOf({
+      arguments: {
         acknowledged: z
           .enum(['exclude', 'include'])
           .optional()
           .describe('include: also what is acknowledged or silenced; default exclude'),
         limit: z.number().int().min(1).max(MOST_ATTENTION).optional().describe('default 50'),
-      }),
+      },
       annotations: READS,
     },
-    ({ limit = 50, ...query }) =>
-      attempt(async () => {
-        const page = await client.readAttention(query);
-        const shown = { ...page, data: page.data.slice(0, limit) };
-        return answer(attentionText(shown, client.url), shown);
-      }),
+    async ({ limit = 50, ...query }) => {
+      const page = await client.readAttention(query);
+      const shown = { ...page, data: page.data.slice(0, limit) };
+      return answer(attentionText(shown, client.url), shown);
+    },
   );
 }
 
@@ -138,12 +136,13 @@ async function whyNothing(
 
 const RUNS: Listed = { what: ['run', 'runs'], order: 'those that changed last first' };
 
-function addListRuns({ server, client }: Serving): void {
-  server.registerTool(
+function addListRuns(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'list_runs',
     {
       description: 'Watched runs, those that changed last first.',
-      inputSchema: argumentsOf({
+      arguments: {
         status: oneOrMore(z.string())
           .optional()
           .describe(`of the run: any of ${KNOWN_STATUSES.join(', ')}`),
@@ -159,93 +158,90 @@ function addListRuns({ server, client }: Serving): void {
           .describe('what the metadata of the watch has, such as {"team": "ml"}'),
         ...times('changed last'),
         ...paging,
-      } satisfies ArgumentsOf<WatchQuery, 'order'>),
+      } satisfies ArgumentsOf<WatchQuery, 'order'>,
       annotations: READS,
     },
-    ({ workflow_id: workflow, ...given }) =>
-      attempt(async () => {
-        const workflows = await workflowsOf(workflow, client);
-        const query = limited({ ...given, workflow_id: workflows, order: 'changed' as const });
-        const page = await client.listWatches(query);
-        return listed(page, (watch) => summaryOf(watch, client.url), {
-          ...RUNS,
-          isLater: given.cursor !== undefined,
-          none: async () => {
-            const { limit: _limit, cursor: _cursor, ...filters } = given;
-            const asked = { ...filters, workflow_id: workflow };
-            return whyNothing(RUNS, asked, (one) => client.listWatches(one));
-          },
-        });
-      }),
+    async ({ workflow_id: workflow, ...given }) => {
+      const workflows = await workflowsOf(workflow, client);
+      const query = limited({ ...given, workflow_id: workflows, order: 'changed' as const });
+      const page = await client.listWatches(query);
+      return listed(page, (watch) => summaryOf(watch, client.url), {
+        ...RUNS,
+        isLater: given.cursor !== undefined,
+        none: async () => {
+          const { limit: _limit, cursor: _cursor, ...filters } = given;
+          const asked = { ...filters, workflow_id: workflow };
+          return whyNothing(RUNS, asked, (one) => client.listWatches(one));
+        },
+      });
+    },
   );
 }
 
 const BATCHES: Listed = { what: ['batch', 'batches'], order: 'the newest first' };
 
-function addListBatches({ server, client }: Serving): void {
-  server.registerTool(
+function addListBatches(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'list_batches',
     {
       description:
         'Batches, the newest first: runs that are waited for together, with how many of them have which status.',
-      inputSchema: argumentsOf({
+      arguments: {
         state: oneOrMore(z.enum(BATCH_STATES))
           .optional()
           .describe('open: runs may join; closed: none may; completed: all have ended'),
         ...paging,
-      } satisfies ArgumentsOf<BatchQuery>),
+      } satisfies ArgumentsOf<BatchQuery>,
       annotations: READS,
     },
-    (given) =>
-      attempt(async () => {
-        const page = await client.listBatches(limited(given));
-        return listed(page, (batch) => batchLine(batch, client.url), {
-          ...BATCHES,
-          isLater: given.cursor !== undefined,
-          none: async () => {
-            const { state } = given;
-            return whyNothing(BATCHES, { state }, (one) => client.listBatches(one));
-          },
-        });
-      }),
+    async (given) => {
+      const page = await client.listBatches(limited(given));
+      return listed(page, (batch) => batchLine(batch, client.url), {
+        ...BATCHES,
+        isLater: given.cursor !== undefined,
+        none: async () => {
+          const { state } = given;
+          return whyNothing(BATCHES, { state }, (one) => client.listBatches(one));
+        },
+      });
+    },
   );
 }
 
 const ALERTS: Listed = { what: ['alert', 'alerts'], order: 'the newest first' };
 
-function addListAlerts({ server, client }: Serving): void {
-  server.registerTool(
+function addListAlerts(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'list_alerts',
     {
       description:
         'Alerts that rules made of events, the newest first, with their newest run and what keeps their notifications back: a silence, a mute, or an alert that inhibits them.',
-      inputSchema: argumentsOf({
+      arguments: {
         state: oneOrMore(z.enum(ALERT_STATES))
           .optional()
           .describe('default: those that go on: pending, firing and acknowledged'),
         rule: z.string().optional().describe('the name of the rule'),
         ...paging,
-      } satisfies ArgumentsOf<AlertQuery>),
+      } satisfies ArgumentsOf<AlertQuery>,
       annotations: READS,
     },
-    ({ state, ...given }) =>
-      attempt(async () => {
-        const page = await client.listAlerts(
-          limited({ ...given, state: state ?? [...OPEN_STATES] }),
-        );
-        return listed(page, (alert) => alertLine(alert, client.url), {
-          ...ALERTS,
-          isLater: given.cursor !== undefined,
-          none: async () => {
-            const { rule } = given;
-            await requireRules(rule, client);
-            if (state === undefined) {
-              return `No alert${rule === undefined ? '' : ' of this rule'} goes on; state=resolved lists those that have ended.`;
-            }
-            return whyNothing(ALERTS, { rule, state }, (one) => client.listAlerts(one));
-          },
-        });
-      }),
+    async ({ state, ...given }) => {
+      const page = await client.listAlerts(limited({ ...given, state: state ?? [...OPEN_STATES] }));
+      return listed(page, (alert) => alertLine(alert, client.url), {
+        ...ALERTS,
+        isLater: given.cursor !== undefined,
+        none: async () => {
+          const { rule } = given;
+          await requireRules(rule, client);
+          if (state === undefined) {
+            return `No alert${rule === undefined ? '' : ' of this rule'} goes on; state=resolved lists those that have ended.`;
+          }
+          return whyNothing(ALERTS, { rule, state }, (one) => client.listAlerts(one));
+        },
+      });
+    },
   );
 }
 
@@ -255,43 +251,43 @@ const WORKFLOWS: Listed = {
   isWhole: true,
 };
 
-function addListWorkflows({ server, client }: Serving): void {
-  server.registerTool(
+function addListWorkflows(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'list_workflows',
     {
       description:
         'Workflows that had runs lately, with their names and ids: how many runs, how many failed, and how long they take.',
-      inputSchema: argumentsOf({
+      arguments: {
         since: z
           .string()
           .optional()
           .describe('from when on: a time, or a duration ago; default 24h, at most 31d'),
         source,
         ...cutting,
-      } satisfies ArgumentsOf<WorkflowQuery>),
+      } satisfies ArgumentsOf<WorkflowQuery>,
       annotations: READS,
     },
-    ({ limit, ...query }) =>
-      attempt(async () => {
-        const { data, since } = await client.listWorkflows(query);
-        const none = async () =>
-          `No workflow had runs since ${since}; an earlier since may find some.`;
-        const page = cut(data, limit);
-        return listed(page, (one) => workflowLine(one, client.url), { ...WORKFLOWS, none });
-      }),
+    async ({ limit, ...query }) => {
+      const { data, since } = await client.listWorkflows(query);
+      const none = async () =>
+        `No workflow had runs since ${since}; an earlier since may find some.`;
+      const page = cut(data, limit);
+      return listed(page, (one) => workflowLine(one, client.url), { ...WORKFLOWS, none });
+    },
   );
 }
 
 const DELIVERIES: Listed = { what: ['delivery', 'deliveries'], order: 'the newest first' };
 
-function addListDeliveries(serving: Serving): void {
-  const { server, client, cli } = serving;
-  server.registerTool(
+function addListDeliveries(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'list_deliveries',
     {
       description:
         'Deliveries of events to endpoints and webhooks, the newest first: their state, and what came of the last attempt.',
-      inputSchema: argumentsOf({
+      arguments: {
         state: oneOrMore(z.enum(DELIVERY_STATES)).optional().describe('of the delivery'),
         endpoint: z
           .string()
@@ -305,32 +301,30 @@ function addListDeliveries(serving: Serving): void {
         event_id: z.string().optional().describe('the id of an event, or its beginning'),
         ...times('created'),
         ...paging,
-      } satisfies ArgumentsOf<DeliveryQuery>),
+      } satisfies ArgumentsOf<DeliveryQuery>,
       annotations: READS,
     },
-    ({ run_id: run, event_id: event, ...given }) =>
-      attempt(async () => {
-        const found =
-          run === undefined ? null : await runOf({ run_id: run, source: given.source }, serving);
-        const query = {
-          ...given,
-          run_id: found?.runId,
-          source: found?.source ?? given.source,
-          event_id:
-            event === undefined ? undefined : await resolveId(event, 'event', { client, cli }),
-        };
-        const page = await client.listDeliveries(limited(query));
-        return listed(page, (delivery) => deliveryLine(delivery, client.url), {
-          ...DELIVERIES,
-          isLater: given.cursor !== undefined,
-          none: async () => {
-            await requireSources(given.source, client);
-            await requireEndpointOf(given.endpoint, client);
-            const { limit: _limit, cursor: _cursor, ...filters } = query;
-            return whyNothing(DELIVERIES, filters, (one) => client.listDeliveries(one));
-          },
-        });
-      }),
+    async ({ run_id: run, event_id: event, ...given }) => {
+      const found =
+        run === undefined ? null : await runOf({ run_id: run, source: given.source }, tools);
+      const query = {
+        ...given,
+        run_id: found?.runId,
+        source: found?.source ?? given.source,
+        event_id: event === undefined ? undefined : await resolveId(event, 'event', tools),
+      };
+      const page = await client.listDeliveries(limited(query));
+      return listed(page, (delivery) => deliveryLine(delivery, client.url), {
+        ...DELIVERIES,
+        isLater: given.cursor !== undefined,
+        none: async () => {
+          await requireSources(given.source, client);
+          await requireEndpointOf(given.endpoint, client);
+          const { limit: _limit, cursor: _cursor, ...filters } = query;
+          return whyNothing(DELIVERIES, filters, (one) => client.listDeliveries(one));
+        },
+      });
+    },
   );
 }
 
@@ -339,40 +333,38 @@ async function requireEndpointOf(given: string | undefined, client: DaemonClient
   if (given?.includes('://') !== true) await requireEndpoints(given, client);
 }
 
-function addShowTools(serving: Serving): void {
-  const { server, client, cli } = serving;
-  server.registerTool(
+function addShowTools(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'show_alert',
     {
       description:
         'How an alert stands: its runs, its annotations, who acknowledged it, and which endpoints were notified when.',
-      inputSchema: argumentsOf({
+      arguments: {
         id: z.string().min(1).describe('an alert id (alr_…), or its beginning'),
-      }),
+      },
       annotations: READS,
     },
-    ({ id }) =>
-      attempt(async () => {
-        const alert = await alertOf(id, serving);
-        return answer(alertText(alert, client.url), alert);
-      }),
+    async ({ id }) => {
+      const alert = await alertOf(id, tools);
+      return answer(alertText(alert, client.url), alert);
+    },
   );
-  server.registerTool(
+  tools.add(
     'show_delivery',
     {
       description: 'How a delivery stands, with its attempts and what the receiver answered.',
-      inputSchema: argumentsOf({
+      arguments: {
         id: z.string().min(1).describe('a delivery id (dlv_…), or its beginning'),
-      }),
+      },
       annotations: READS,
     },
-    ({ id: given }) =>
-      attempt(async () => {
-        const id = await resolveId(given, 'delivery', { client, cli });
-        const delivery = await client.getDelivery(id);
-        if (delivery === null) throw noDelivery(id);
-        return answer(deliveryText(delivery, client.url), delivery);
-      }),
+    async ({ id: given }) => {
+      const id = await resolveId(given, 'delivery', tools);
+      const delivery = await client.getDelivery(id);
+      if (delivery === null) throw noDelivery(id);
+      return answer(deliveryText(delivery, client.url), delivery);
+    },
   );
 }
 
@@ -394,50 +386,49 @@ async function noEndpoint(): Promise<string> {
 }
 
 /** Listings that the API answers whole. */
-function addShortListings({ server, client }: Serving): void {
-  server.registerTool(
+function addShortListings(tools: Tools): void {
+  const { client } = tools;
+  tools.add(
     'list_endpoints',
     {
       description:
         'Endpoints that are notified, how they do, and how many deliveries are in which state; also webhooks of watches that are not well.',
-      inputSchema: argumentsOf(cutting),
+      arguments: cutting,
       annotations: READS,
     },
-    ({ limit }) =>
-      attempt(async () => {
-        const { data } = await client.listEndpoints();
-        const byName = data.toSorted((a, b) => a.name.localeCompare(b.name));
-        const page = cut(byName, limit);
-        return listed(page, (one) => endpointLine(one, client.url), {
-          ...ENDPOINTS,
-          none: noEndpoint,
-        });
-      }),
+    async ({ limit }) => {
+      const { data } = await client.listEndpoints();
+      const byName = data.toSorted((a, b) => a.name.localeCompare(b.name));
+      const page = cut(byName, limit);
+      return listed(page, (one) => endpointLine(one, client.url), {
+        ...ENDPOINTS,
+        none: noEndpoint,
+      });
+    },
   );
-  server.registerTool(
+  tools.add(
     'list_silences',
     {
       description: 'Silences that keep notifications of alerts back: in force, to come, expired.',
-      inputSchema: argumentsOf({
+      arguments: {
         ...cutting,
         state: oneOrMore(z.enum(['pending', 'active', 'expired']))
           .optional()
           .describe('default: pending and active'),
-      }),
+      },
       annotations: READS,
     },
-    ({ limit, state = ['pending', 'active'] }) =>
-      attempt(async () => {
-        const { data } = await client.listSilences();
-        const meant = data
-          .filter((one) => [state].flat().includes(one.state))
-          .toSorted((a, b) => b.created_at.localeCompare(a.created_at));
-        const none = async () =>
-          data.length === 0
-            ? 'There are no silences.'
-            : 'No silence is in force or to come; state=expired lists those that were.';
-        const page = cut(meant, limit);
-        return listed(page, (one) => silenceLine(one, client.url), { ...SILENCES, none });
-      }),
+    async ({ limit, state = ['pending', 'active'] }) => {
+      const { data } = await client.listSilences();
+      const meant = data
+        .filter((one) => [state].flat().includes(one.state))
+        .toSorted((a, b) => b.created_at.localeCompare(a.created_at));
+      const none = async () =>
+        data.length === 0
+          ? 'There are no silences.'
+          : 'No silence is in force or to come; state=expired lists those that were.';
+      const page = cut(meant, limit);
+      return listed(page, (one) => silenceLine(one, client.url), { ...SILENCES, none });
+    },
   );
 }

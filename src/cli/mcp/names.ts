@@ -5,7 +5,7 @@ import { RunwatchError } from '../../core/errors.ts';
 import { usageError } from '../exit.ts';
 import { readFailures, resolveFailures, workflowIds } from '../listing.ts';
 import { readRun, resolveAlert, resolveRun } from '../resolve.ts';
-import type { Serving } from './answers.ts';
+import type { Tools } from './tools.ts';
 import { quoted } from './texts.ts';
 
 /*
@@ -28,7 +28,7 @@ export const CONFIRMED = { yes: true };
 /** The run that arguments name. Throws RunwatchError. */
 export async function runOf(
   { run_id: given, source }: RunArguments,
-  { client, cli }: Serving,
+  { client, cli }: Tools,
 ): Promise<RunRef> {
   return resolveRun(readRun(given), { client, cli, source });
 }
@@ -36,7 +36,7 @@ export async function runOf(
 /** The same for a tool that changes something. */
 export async function runToChange(
   { run_id: given, source }: RunArguments,
-  { client, cli }: Serving,
+  { client, cli }: Tools,
 ): Promise<RunRef> {
   return resolveRun(readRun(given), { client, cli, source, writes: CONFIRMED });
 }
@@ -66,7 +66,7 @@ export async function batchNamed(given: string, client: DaemonClient): Promise<O
 /** The alert that a text names. Throws RunwatchError. */
 export async function alertOf(
   given: string,
-  { client, cli }: Serving,
+  { client, cli }: Tools,
   writes?: typeof CONFIRMED,
 ): Promise<AlertDetailView> {
   const id = await resolveAlert(given, { client, cli, ...(writes && { writes }) });
@@ -93,7 +93,7 @@ export async function workflowsOf(
 /** The failures that arguments name; null where they name something else. Throws RunwatchError. */
 export async function failuresOf(
   { id, source }: { id: string; source?: string | undefined },
-  { client, cli }: Serving,
+  { client, cli }: Tools,
 ): Promise<FailedRuns | null> {
   const named = readFailures(id);
   if (named === null) return null;

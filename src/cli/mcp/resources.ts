@@ -2,10 +2,11 @@ import { ResourceTemplate } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { ErrorCode } from '@modelcontextprotocol/sdk/types.js';
 import type { Variables } from '@modelcontextprotocol/sdk/shared/uriTemplate.js';
 import type { WatchView } from '../../client/types.ts';
-import { errorText, type Serving } from './answers.ts';
+import { errorText } from './answers.ts';
 import { readWatch, requireSources, runOf } from './names.ts';
 import { latestEvents } from './run-tools.ts';
 import { quoted, runText, statusWord, summaryOf } from './texts.ts';
+import type { Tools } from './tools.ts';
 
 /** Runs that are listed as resources. */
 const LISTED = 20;
@@ -17,8 +18,8 @@ const MOST_COMPLETED = 20;
 const TEMPLATE = 'run://{source}/{+run_id}';
 
 /** Adds runs as resources: those that changed last are listed, and each that is watched can be read. */
-export function addResources(serving: Serving): void {
-  const { server, client } = serving;
+export function addResources(tools: Tools): void {
+  const { client, server } = tools;
   const template = new ResourceTemplate(TEMPLATE, {
     list: async () => {
       const { data } = await client.listWatches({ limit: LISTED, order: 'changed' });
@@ -47,7 +48,7 @@ export function addResources(serving: Serving): void {
       mimeType: 'text/plain',
     },
     async (uri, variables) => {
-      const text = await textOf(variables, serving).catch((error: unknown) => {
+      const text = await textOf(variables, tools).catch((error: unknown) => {
         // Clients put the code before the message themselves.
         throw Object.assign(new Error(errorText(error)), { code: ErrorCode.InvalidParams });
       });
@@ -78,12 +79,12 @@ function resourceOf(watch: WatchView, dashboard: string) {
   };
 }
 
-async function textOf({ source, run_id: path }: Variables, serving: Serving): Promise<string> {
-  const { client } = serving;
+async function textOf({ source, run_id: path }: Variables, tools: Tools): Promise<string> {
+  const { client } = tools;
   const [of, id] = [source, path].map((part) => decoded(String(part)));
   if (of === undefined || id === undefined) throw new Error('expected run://<source>/<run id>');
   await requireSources(of, client);
-  const watch = await readWatch(await runOf({ run_id: id, source: of }, serving), client);
+  const watch = await readWatch(await runOf({ run_id: id, source: of }, tools), client);
   return runText(watch, await latestEvents(watch, client), client.url);
 }
 

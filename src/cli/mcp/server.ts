@@ -5,7 +5,7 @@ import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { addActingTools, addStopTool } from './acting-tools.ts';
 import { addAlertTools } from './alert-tools.ts';
-import type { Serving } from './answers.ts';
+import { Tools } from './tools.ts';
 import { addListingTools } from './listing-tools.ts';
 import { addResources } from './resources.ts';
 import { addRunTools } from './run-tools.ts';
@@ -19,15 +19,15 @@ interface Rights {
 }
 
 /** Adds the tools that a token may use, and the resources. */
-export function addAll(serving: Serving, can: Rights): void {
-  addListingTools(serving);
-  addRunTools(serving);
-  addResources(serving);
+export function addAll(tools: Tools, can: Rights): void {
+  addListingTools(tools);
+  addRunTools(tools);
+  addResources(tools);
   if (can.write) {
-    addActingTools(serving);
-    addAlertTools(serving);
+    addActingTools(tools);
+    addAlertTools(tools);
   }
-  if (can.admin) addStopTool(serving);
+  if (can.admin) addStopTool(tools);
 }
 
 /**
@@ -43,7 +43,7 @@ export async function serveMcp(
 ): Promise<void> {
   const { version } = cli;
   const server = new McpServer({ name: 'runwatch', version }, { instructions: INSTRUCTIONS });
-  addAll({ server, client, cli }, can);
+  addAll(new Tools(server, client, cli), can);
   await server.connect(transport);
   await closed;
   await server.close();
