@@ -142,7 +142,7 @@ export async function release(
   npm test
   git add --all && git commit --message "release: ${version}"
   git tag --annotate v${version} --message "runwatch ${version}"
-  npm pack
+  npm pack && npm run sbom
 Nothing is pushed or published. \`git restore .\` takes it back.
 `;
 }
