@@ -66,6 +66,7 @@ export class Daemon extends Process {
       host: hostname(),
       pid: process.pid,
       version: this.version,
+      form: stores.forms.newest,
       startedAt: this.now(),
       sections: sectionHashes(config),
     };
@@ -115,7 +116,7 @@ export class Daemon extends Process {
     processes.add(deliverer.claims);
     processes.add(alerting);
     processes.add(poller.work);
-    processes.start();
+    processes.start((why) => this.leave(why, lifecycle));
     lifecycle.onStop('process', () => processes.stop(mustForce()));
     unconfigured.start();
     lifecycle.onStop('unconfigured', () => unconfigured.stop());
@@ -138,7 +139,7 @@ export class Daemon extends Process {
     });
     lifecycle.onStop('greeting', () => greeting.stop());
     this.guardStore(lifecycle);
-    connections.onUsable(() => this.repair());
+    connections.onUsable(() => void this.repair().catch(faultLog(this.log, 'repair')));
   }
 
   /** After the workers: it may find that watches are missing from the schedule. */
@@ -159,8 +160,16 @@ export class Daemon extends Process {
     lifecycle.onStop('store conditions', () => storeConditions.stop());
   }
 
+  /** Ends the process, which writes nothing any more: records have a form that it would misread. */
+  private leave(why: string, lifecycle: Lifecycle): void {
+    void this.connections.close();
+    const message = `this process stops, since the records were migrated meanwhile: ${why}`;
+    lifecycle.fail(new RunwatchError(message, { code: 'schema_unknown' }));
+  }
+
   /** Repairs what was lost or not done while Redis was away. */
-  private repair(): void {
+  private async repair(): Promise<void> {
+    if (!(await this.processes.mayWork())) return;
     this.processes.tend();
     this.storeGuard.check();
     this.storeRepair.check();

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { RunwatchError } from './core/errors.ts';
 
 /** Reserved for each later releaser, so that a slow one cannot use up their time, ms. */
@@ -24,6 +25,10 @@ interface StopReport {
 export interface Lifecycle {
   /** Aborts when the stop begins. */
   readonly stopping: AbortSignal;
+  /** Says that the process cannot go on; the first error counts. */
+  fail(error: RunwatchError): void;
+  /** Resolves with the error by which the process cannot go on. */
+  readonly failed: Promise<RunwatchError>;
   /**
    * Registers the releaser of a part that was just started. After a stop has begun it is called as well,
    * and the start that registers it ends with an error.
@@ -47,6 +52,8 @@ export function createLifecycle(log: Log, now: () => number = () => performance.
   const report: StopReport = { late: [], failed: [] };
   const stopping = new AbortController();
   let stopped: Promise<StopReport> | null = null;
+  const failing = new AbortController();
+  const failed = once(failing.signal, 'abort').then(() => failing.signal.reason as RunwatchError);
 
   const releaseOne = async (name: string, release: Release, budgetMs: number): Promise<void> => {
     const outcome = await within(budgetMs, async () => release(budgetMs)).catch(
@@ -75,6 +82,8 @@ export function createLifecycle(log: Log, now: () => number = () => performance.
 
   return {
     stopping: stopping.signal,
+    failed,
+    fail: (error) => failing.abort(error),
     onStop(name, release) {
       releasers.push({ name, release });
       if (stopped === null) return;

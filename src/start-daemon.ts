@@ -1,14 +1,17 @@
 import { derivedSecrets } from './config/advice.ts';
 import { Daemon } from './daemon.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
+import { Migrator } from './daemon/migrator.ts';
 import { openProcess, type DaemonOptions } from './daemon/open.ts';
 import { openRedis } from './daemon/redis.ts';
 import type { Reload } from './daemon/reload.ts';
 import { nameFigures } from './http/figures.ts';
 import { Heartbeat } from './http/heartbeat.ts';
-import { createServer, listen } from './http/server.ts';
+import { createServer, createWaitingServer, listen } from './http/server.ts';
 import { Services } from './http/services.ts';
 import { Names } from './names.ts';
+import type { RedisConnections } from './redis/connection.ts';
+import { createKeys } from './redis/keys.ts';
 
 interface RunningDaemon {
   /** Where the HTTP API listens. */
@@ -27,6 +30,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   await checkDataDirectory(config.data_dir);
   const names = new Names();
   const { connections, ownServer } = await openRedis({ ...options, names });
+  await migrate(options, connections);
   const opened = await openProcess(options, connections, names);
   const derived = derivedSecrets(config);
   if (derived !== null) log.info(derived);
@@ -47,4 +51,23 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   lifecycle.onStop('heartbeat', () => void heartbeat.stop());
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
   return { url, reload: (loaded) => daemon.reload.apply(loaded) };
+}
+
+/**
+ * Has the records in the form of this version. Meanwhile the API says how far that is, and nothing else.
+ * Throws RunwatchError of the server and of {@link Migrator}.
+ */
+async function migrate(options: DaemonOptions, connections: RedisConnections): Promise<void> {
+  const { config, log, version, lifecycle } = options;
+  const keys = createKeys(config.redis.prefix);
+  const migrator = new Migrator(connections, keys, log, version, options.migrations);
+  if (await migrator.isDone()) return;
+  const server = createWaitingServer(migrator, config.server, lifecycle.stopping);
+  try {
+    const url = await listen(server, config.server);
+    log.warn({ url }, 'store.migration_needed');
+    await migrator.run(lifecycle.stopping);
+  } finally {
+    await server.close();
+  }
 }

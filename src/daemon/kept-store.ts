@@ -8,7 +8,6 @@ import type { RedisConnections } from '../redis/connection.ts';
 import { holdsData } from '../redis/embedded/rescue.ts';
 import { sizesByKind, type KindSize } from '../redis/key-sizes.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
-import { SCHEMA } from '../redis/stores/epoch-store.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory } from './data-directory.ts';
 import { openRedis, usesOwnRedis } from './redis.ts';
@@ -117,9 +116,9 @@ async function redisOf({ config, connections, stores }: KeptStore): Promise<Stor
 }
 
 /** The form of a store, and what keeps this version from it. */
-export async function formOf({ epochs }: Stores): Promise<StoreSummary['form']> {
-  const [found, problem] = await Promise.all([epochs.form(), epochs.foreignForm()]);
-  return { found, known: SCHEMA, problem };
+export async function formOf({ forms }: Stores): Promise<StoreSummary['form']> {
+  const [{ form: found }, problem] = await Promise.all([forms.read(), forms.foreign()]);
+  return { found, known: forms.newest, problem };
 }
 
 /** The processes with a heartbeat; one that was killed is among them until another counts it as dead. */

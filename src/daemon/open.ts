@@ -8,6 +8,7 @@ import { WorkflowNames } from '../source/workflow-names.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import type { Names } from '../names.ts';
 import type { ProcessOptions } from '../process.ts';
+import type { Migration } from '../redis/migrations.ts';
 import { newProcessId } from '../redis/leases.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { EventLog, Logger } from '../telemetry/logger.ts';
@@ -36,6 +37,8 @@ export interface DaemonOptions {
   kindOf?: KindOf;
   /** Reads headers of sources that come from files; none do, unless given. */
   rereadHeaders?: RereadHeaders;
+  /** The migrations of the store that are known; those of this version, unless given. */
+  migrations?: readonly Migration[];
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
   lifecycle: Lifecycle;
 }
@@ -50,9 +53,9 @@ const HOST_CLOCKS: DaemonClocks = {
 };
 
 /**
- * Reads what a process has to know before it is built: the form of the store, its clock and epoch, the
- * names of workflows, the secrets.
- * Throws RunwatchError `schema_unknown`, `clock_skewed` if the configuration refuses that, and those of
+ * Reads what a process has to know before it is built, of a store whose records have the newest form: its clock and
+ * epoch, the names of workflows, the secrets.
+ * Throws RunwatchError `clock_skewed` if the configuration refuses that, and those of
  * {@link loadOwnSecrets}.
  */
 export async function openProcess(
@@ -62,8 +65,7 @@ export async function openProcess(
 ): Promise<Opened> {
   const { config, log, eventLog, version, kindOf = configuredKind } = options;
   const alertRules = new AlertRules(config);
-  const stores = createStores(connections, config.redis.prefix, alertRules);
-  await stores.epochs.claimSchema();
+  const stores = createStores(connections, config.redis.prefix, alertRules, options.migrations);
   const metrics = createMetrics(version, () => countStored(stores, alertRules));
   const clock = await startClock(options, stores, metrics);
   const guarded = await openGuard(options, stores);

@@ -63,6 +63,7 @@ export class Processes {
   private highest = 0;
   /** Whether it knows no other process. One that appears raises the counter of this one, too, then. */
   private isAlone = false;
+  private leave: (why: string) => void = () => undefined;
   private sections: ProcessInfo['sections'];
   private written: Pick<ProcessInfo, 'skewMs' | 'sections'>;
 
@@ -85,7 +86,9 @@ export class Processes {
     this.works.push(work);
   }
 
-  start(): void {
+  /** @param leave this process must write nothing any more: records have a form that it would misread */
+  start(leave: (why: string) => void): void {
+    this.leave = leave;
     const onError = faultLog(this.process.log, 'processes');
     this.takingOver = startPeriodic(() => this.takeOver(), { everyMs: BEAT_MS, onError });
     this.periodics = [
@@ -99,6 +102,13 @@ export class Processes {
   /** Checks claims now, as after a reconnect. */
   tend(): void {
     this.periodics.at(-1)?.trigger();
+  }
+
+  /** Whether records still have the form of this version; where not, the process leaves them. */
+  async mayWork(): Promise<boolean> {
+    const foreign = await this.process.stores.forms.foreign();
+    if (foreign !== null) this.leave(foreign);
+    return foreign === null;
   }
 
   /** @param force writes nothing, since the store is away */
@@ -141,10 +151,13 @@ export class Processes {
     const { highest, store } = this;
     const { id, monotonic, pulse } = this.process;
     const askedAt = monotonic();
-    const [counter, seen] = await Promise.all([
+    const [counter, seen, mayWork] = await Promise.all([
       highest === 0 ? store.show(id) : store.beat(id),
       this.isAlone && highest % READ_EVERY !== 0 ? null : store.counters(),
+      // Behind the counter: a migration begins only where it sees no counter, so one of the two sees the other.
+      this.mayWork(),
     ]);
+    if (!mayWork) return;
     if (pulse.raised(askedAt)) for (const work of this.works) work.resume?.();
     if (counter === 1) await this.appear();
     else if (counter <= highest) this.guard.suspect();

@@ -77,7 +77,7 @@ export class StoreConditions {
     const { connections, stores, now } = this.process;
     const [traits, foreign, configurations] = await Promise.all([
       serverTraits(connections.commands),
-      stores.epochs.foreignForm(),
+      stores.forms.foreign(),
       this.processes.configurations(),
     ]);
     this.form = foreign;

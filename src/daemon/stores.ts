@@ -15,9 +15,11 @@ import { ClaimStore } from '../redis/leases.ts';
 import { EndpointStore } from '../redis/stores/endpoint-store.ts';
 import { EpochStore } from '../redis/stores/epoch-store.ts';
 import { DueBell, EventBell, WakeChannel, WatchChannel } from '../redis/channels.ts';
+import { FormStore } from '../redis/stores/form-store.ts';
 import { EventStore } from '../redis/stores/event-store.ts';
 import { HistoryStore } from '../redis/stores/history-store.ts';
 import { createKeys } from '../redis/keys.ts';
+import { MIGRATIONS, type Migration } from '../redis/migrations.ts';
 import { LookupStore } from '../redis/stores/lookup-store.ts';
 import { RedisMemoryStore } from '../redis/stores/redis-memory-store.ts';
 import { OutboxStore } from '../redis/stores/outbox-store.ts';
@@ -42,6 +44,7 @@ export function createStores(
   connections: Pick<RedisConnections, 'commands' | 'subscriber'>,
   prefix: string,
   alertRules: Pick<AlertRules, 'entriesOf'> | null = null,
+  migrations: readonly Migration[] = MIGRATIONS,
 ) {
   const redis = connections.commands;
   const keys = createKeys(prefix);
@@ -64,6 +67,8 @@ export function createStores(
     memory: new RedisMemoryStore(redis, keys),
     sourceNames: new SourceNamesStore(redis, keys),
     epochs: new EpochStore(redis, keys),
+    /** The form of records. */
+    forms: new FormStore(redis, keys, migrations),
     /** The daemons on this store. */
     processes: new ProcessStore(redis, keys),
     clock: new StoreClock(redis, keys),

@@ -189,7 +189,7 @@ export interface Metrics {
 const METRICS_INTERVAL_MS = 1_000;
 
 interface HealthOptions {
-  health: Health;
+  health: Pick<Health, 'checks'>;
   metrics: Metrics | undefined;
   /** Aborts when the process begins to stop. */
   stopping: AbortSignal;
@@ -282,7 +282,7 @@ function drainingCheck(draining: boolean): HealthCheck[] {
 }
 
 /** A check that cannot even be made has failed. */
-async function checksOf(health: Health): Promise<HealthCheck[]> {
+async function checksOf(health: Pick<Health, 'checks'>): Promise<HealthCheck[]> {
   try {
     return await health.checks();
   } catch (error) {

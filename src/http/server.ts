@@ -1,5 +1,6 @@
 import { fastifyHelmet } from '@fastify/helmet';
 import { fastify, type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import type { Config } from '../config/schema.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Daemon } from '../daemon.ts';
 import { accessLog } from './access-log.ts';
@@ -27,7 +28,8 @@ import { jsonBody } from './json-body.ts';
 import { DeliverySlice } from './deliveries.ts';
 import { EventSlice } from './events.ts';
 import { openapi } from './openapi.ts';
-import { healthRoutes } from './health.ts';
+import { healthRoutes, type Health } from './health.ts';
+import { refusal } from './problem.ts';
 import { addRoutes } from './routing.ts';
 import type { Services } from './services.ts';
 import { Sessions } from './session.ts';
@@ -77,11 +79,39 @@ export function createServer(
   given: Partial<ServerLimits> = {},
 ): FastifyInstance {
   const limits = { ...LIMITS, ...given };
+  const app = openApp(daemon.config.server.public_url, limits);
+  registerPlugins(app, { daemon, services, stopping, limits });
+  return app;
+}
+
+/**
+ * The HTTP server of a process that waits until it may work: it answers probes, by the checks that are given, and
+ * refuses all else with the first of them.
+ */
+export function createWaitingServer(
+  waiting: Pick<Health, 'checks'>,
+  { public_url: publicUrl }: Pick<Config['server'], 'public_url'>,
+  stopping: AbortSignal,
+): FastifyInstance {
+  const app = openApp(publicUrl, LIMITS);
+  void app.register(connections, { most: LIMITS.connections, isTrusted: () => false });
+  void app.register(errorHandler);
+  app.addHook('onRequest', async ({ routeOptions: { config } }) => {
+    if (config.probe === true) return;
+    const [{ detail } = { detail: '' }] = await waiting.checks();
+    throw refusal('store_migrating', detail);
+  });
+  void app.register(healthRoutes, { health: waiting, metrics: undefined, stopping });
+  return app;
+}
+
+/** A server without routes. */
+function openApp(publicUrl: string | undefined, limits: ConnectionLimits): FastifyInstance {
   const app = fastify({
     serverFactory: (handle) => createNodeServer(handle, limits),
     bodyLimit: BODY_BYTES,
     routerOptions: { maxParamLength: PATH_PARAMETER_LENGTH },
-    ...rewriting(daemon.config.server.public_url),
+    ...rewriting(publicUrl),
     // What comes while the server closes is still served, and its connection closed after it.
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
@@ -93,7 +123,6 @@ export function createServer(
   app.setValidatorCompiler(validateByZod);
   // Answers are typed by their schemas; checking them again would only turn an oddity into a 500.
   app.setSerializerCompiler(() => (answer) => JSON.stringify(answer));
-  registerPlugins(app, { daemon, services, stopping, limits });
   return app;
 }
 

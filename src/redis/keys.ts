@@ -7,8 +7,12 @@ import { REQUEST_KINDS } from '../core/cadence/load.ts';
 /** What is about the store as a whole. */
 function storeKeys(key: (name: string) => string) {
   return {
-    /** String: the number of the form that records have; see `epoch-store.ts`. */
+    /** String: the number of the form that records have; `<from>><to>` during a migration. */
     schema: key('schema'),
+    /** Hash: the version that first wrote records of that form; how far a migration is. See `form-store.ts`. */
+    form: key('form'),
+    /** String: the lease of the process that migrates; see `lua/leases.ts`. */
+    migrationLease: key('migration-lease'),
     /** String: the store's epoch, and those before it, which lost data; 8 letters and digits each. */
     epochs: key('epochs'),
     /** Hash: how many records were found missing, by kind, until an event says so. */

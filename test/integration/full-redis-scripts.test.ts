@@ -12,11 +12,13 @@ import {
 import { pause } from '../../src/core/delivery/endpoint-state.ts';
 import { newBatch } from '../../src/core/batch.ts';
 import { observe } from '../../src/core/watch/observe.ts';
+import type { Write } from '../../src/redis/migrations.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { endWatch } from '../../src/watches/end.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { callsOf, scriptNames, startShadow } from '../support/full-redis.ts';
+import { NEXT } from '../support/next-form.ts';
 import { testRedis } from '../support/redis.ts';
 import { closeSource, openStores } from '../support/stores.ts';
 
@@ -59,12 +61,24 @@ const AUDITED: AuditRecord = {
   sources: [SOURCE],
   details: {},
 };
+const MIGRATING = { token: 'p.1', name: 'here:1', version: '1' };
 const BATCH = newBatch('1', { sources: null, name: 'nightly' }, NOON);
 const LIST = { source: SOURCE, workflowId: null };
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const limits = { most: 4, rate: null, deadlineMs: 15_000 };
 const limit = { requests: 10, perMs: 1_000 };
 const pool = { pool: 'ops', limits };
+
+/** Writes the last chunk of a step of a migration. */
+async function writeChunk(step: number, writes: readonly Write[]): Promise<void> {
+  await stores.forms.claim('0');
+  await stores.forms.take(MIGRATING);
+  await stores.forms.begin(NEXT, [1, 1, 1], MIGRATING, []);
+  await redis.hset(keys.form, 'step', step);
+  const at = { step, cursor: '', handled: 0 };
+  const chunk = { cursor: null, handled: 1, writes, unreadable: [] };
+  expect(await stores.forms.write(NEXT, at, chunk, MIGRATING)).not.toBeNull();
+}
 
 async function aBatch() {
   expect(await stores.batches.begin(BATCH, '')).toBe(true);
@@ -236,6 +250,46 @@ const CASES: Case[] = [
     'grows',
     'a step of the clock',
     () => stores.clock.takeOut({ ms: 5_000, isLead: false }, 0),
+  ],
+  [
+    'rwTakeMigration',
+    'passes',
+    'the right to migrate',
+    async () => void (await stores.forms.take(MIGRATING)),
+  ],
+  [
+    'rwBeginMigration',
+    'passes',
+    'a migration that begins',
+    async () => {
+      await stores.forms.claim('0');
+      await stores.forms.take(MIGRATING);
+      expect(await stores.forms.begin(NEXT, [1], MIGRATING, [])).toEqual([]);
+    },
+  ],
+  [
+    'rwWriteChunk',
+    'grows',
+    'a chunk that a migration writes',
+    () => writeChunk(0, [['SET', keys.watchNumber, '1'.repeat(100)]]),
+  ],
+  [
+    'rwWriteChunk',
+    'frees',
+    'a chunk that a migration frees',
+    async () => {
+      await redis.set(keys.watchNumber, '1'.repeat(4_096));
+      await writeChunk(2, [['DEL', keys.watchNumber]]);
+    },
+  ],
+  [
+    'rwEndMigration',
+    'frees',
+    'a migration that ends',
+    async () => {
+      await writeChunk(2, []);
+      expect(await stores.forms.end(NEXT, MIGRATING)).toBe(true);
+    },
   ],
   ['rwTakeLease', 'grows', 'a lease', () => alerts.lease.take('p.1', 5_000)],
   [

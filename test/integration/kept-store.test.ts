@@ -21,7 +21,7 @@ let ruled: PrivateRedis;
 
 beforeAll(async () => {
   [home, ruled] = await Promise.all([tempDir(), startPrivateRedis()]);
-  await stores.epochs.claimSchema();
+  await stores.forms.claim('0');
   await stores.epochs.begin('abcdefgh');
   await fillStore(stores);
 });
@@ -87,7 +87,7 @@ test('a summary has the form, the epoch, what is kept and the size of each kind'
 
 test('a summary of records in another form has no counts of them, and says what reads it', async () => {
   const { redis, keys } = stores;
-  const known = (await stores.epochs.form()) ?? '';
+  const known = (await stores.forms.read()).form ?? '';
   await redis.set(keys.schema, '999');
   const kept = await openOwn();
   const summary = await summarize(kept);

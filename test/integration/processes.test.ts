@@ -20,6 +20,11 @@ afterAll(() => stores.close());
 
 const RUN = { source: 'default', runId: 'run-1' };
 
+/** No record of these tests changes its form. */
+const stray = (why: string) => {
+  throw new Error(why);
+};
+
 const idle: ClaimedWork = { takeOver: async () => undefined };
 
 function processOf(
@@ -79,8 +84,8 @@ test('a step forward of the clock of the Redis host is removed once for all proc
   let skippedMs = 0;
   const uptime = () => performance.now() - skippedMs;
   const [one, two] = [processOf('one', { work, uptime }), processOf('two', { work, uptime })];
-  one.process.start();
-  two.process.start();
+  one.process.start(stray);
+  two.process.start(stray);
   await waitFor(async () => (await stores.processes.counters()).size === 2);
   skippedMs = 300_000;
   const readings = async () => stores.clock.read();
@@ -114,7 +119,7 @@ test('claims of a dead process are taken over within seconds, and the process is
     },
   };
   const { process, lines } = processOf('judge', { work });
-  process.start();
+  process.start(stray);
   await waitFor(async () => (await process.list()).length === 1);
   expect(await process.list()).toMatchObject([{ id: 'judge', name: 'here:1', version: '0' }]);
   await waitFor(async () => !(await processes.counters()).has('dead'));
@@ -141,7 +146,7 @@ test('a process that is alone reads no counters but its own, and takes over from
   const found: string[] = [];
   const work = { ...idle, takeOver: async (dead: string) => void found.push(dead) };
   const { process } = processOf('alone', { work, processes });
-  process.start();
+  process.start(stray);
   await waitFor(() => beats > 3);
   await stores.processes.show('another');
   const appearedAt = beats;
@@ -172,7 +177,7 @@ test('a process beats on while it takes over dead ones, one at a time', async ()
     },
   };
   const { process, pulse } = processOf('busy', { work });
-  process.start();
+  process.start(stray);
   await waitFor(async () => (await counter()) > 0 && (await processes.counters()).size === 1);
   expect(seen).toEqual(dead.map((one) => ({ process: one, underWay: 1 })));
   expect(pulse.isSure()).toBe(true);
@@ -217,7 +222,7 @@ test('claims of many pools are released side by side', async () => {
 
 test('a process writes the hashes of a configuration that was put in force, and lists those of all', async () => {
   const { process: one } = processOf('one');
-  one.start();
+  one.start(stray);
   const listed = (rules: string) => [{ name: 'here:1', sections: { rules } }];
   await waitFor(async () => (await one.configurations()).length === 1);
   expect(await one.configurations()).toEqual(listed('old'));
@@ -233,7 +238,7 @@ test('a process writes the hashes of a configuration that was put in force, and 
 
 test('a process lists one that appeared since its last heartbeat', async () => {
   const { process: one } = processOf('one');
-  one.start();
+  one.start(stray);
   await waitFor(async () => (await one.list()).length === 1);
   const info = { host: 'there', pid: 2, version: '0', startedAt: 1, skewMs: 0, sections: {} };
   await stores.processes.describe('new', info);
@@ -253,4 +258,23 @@ test('a claim ends only by its own token, and returns its due time', async () =>
   expect(await run(`return {holder(KEYS[1], 'a/1')}`)).toEqual(['new.1', 1_700_000_000_002, '']);
   expect(await run(`return letGo(KEYS[1], 'a/1', 'new.1')`)).toBe(1_700_000_000_002);
   expect(await run(`return holder(KEYS[1], 'a/1')`)).toBeNull();
+});
+
+test('a process leaves the records once they have another form, and may make no claims meanwhile', async () => {
+  const { process: one, pulse } = processOf('one');
+  const left: string[] = [];
+  one.start((why) => void left.push(why));
+  await waitFor(async () => (await stores.processes.counters()).has('one'));
+  expect(await one.mayWork()).toBe(true);
+  expect(left).toEqual([]);
+  await stores.redis.set(stores.keys.schema, '99');
+  await waitFor(() => left.length > 0);
+  expect(left[0]).toMatch(
+    /^Redis holds records of form 99, and this version of runwatch knows form/,
+  );
+  await waitFor(() => !pulse.isSure());
+  expect(await one.mayWork()).toBe(false);
+  await one.stop(true);
+  await stores.redis.del(stores.keys.schema);
+  await stores.processes.forget('one');
 });

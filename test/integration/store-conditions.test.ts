@@ -4,7 +4,7 @@ import type { ProcessConfiguration } from '../../src/daemon/processes.ts';
 import { StoreConditions } from '../../src/daemon/store-conditions.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { createRedisConnections } from '../../src/redis/connection.ts';
-import { EpochStore } from '../../src/redis/stores/epoch-store.ts';
+import { FormStore } from '../../src/redis/stores/form-store.ts';
 import { testProcess } from '../support/daemon.ts';
 import { startPrivateRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -26,16 +26,16 @@ async function start() {
   await connections.ready();
   const redis = connections.commands;
   const keys = createKeys('conditions');
-  const epochs = new EpochStore(redis, keys);
-  await epochs.claimSchema();
+  const forms = new FormStore(redis, keys);
+  await forms.claim('0');
   let looks = 0;
   const configurations: ProcessConfiguration[] = [];
-  const foreignForm = async () => {
-    const form = await epochs.foreignForm();
+  const foreign = async () => {
+    const form = await forms.foreign();
     looks += 1;
     return form;
   };
-  const process = testProcess({ connections, stores: { epochs: { foreignForm } }, log });
+  const process = testProcess({ connections, stores: { forms: { foreign } }, log });
   const conditions = new StoreConditions(
     process,
     { configurations: async () => configurations },

@@ -6,7 +6,7 @@ import { NO_POLLS, recordPoll } from '../../src/core/watch/poll-history.ts';
 import { packHistory } from '../../src/redis/history-codec.ts';
 import { INDEXES } from '../../src/redis/indexes.ts';
 import { answerKeys, createKeys } from '../../src/redis/keys.ts';
-import { SCHEMA } from '../../src/redis/stores/epoch-store.ts';
+import { SCHEMA } from '../../src/redis/migrations.ts';
 import { writeDoc, writeHead, writePolls } from '../../src/redis/stores/watch-record.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
 
@@ -15,6 +15,8 @@ const FORMS: Readonly<Record<string, string>> = {
   '11': String.raw`
 key queuePrefix: {p}
 key schema: {p}:schema
+key form: {p}:form
+key migrationLease: {p}:migration-lease
 key epochs: {p}:epochs
 key damage: {p}:damage
 key watchChannel: {p}:watch-channel
@@ -354,7 +356,7 @@ test('keys, indexes and fields of records are those of the form that SCHEMA name
   ];
   if (changed.length === 0) return;
   throw new Error(
-    `the store is not of form ${SCHEMA} any more: raise SCHEMA in src/redis/stores/epoch-store.ts where ` +
+    `the store is not of form ${SCHEMA} any more: raise SCHEMA in src/redis/migrations.ts where ` +
       'a record of that form would be misread, or an index lack records that are there, and write the new form ' +
       `here\n${changed.join('\n')}`,
   );

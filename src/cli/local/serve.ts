@@ -47,6 +47,7 @@ type ServedProcess = SignalSource &
 
 /**
  * Runs the daemon until a signal ends it; SIGHUP reads the configuration again.
+ * Throws RunwatchError by which it cannot go on.
  * @returns the exit code: 0 after a stop in good order, 2 for a configuration that is wrong
  */
 export async function serve(
@@ -114,8 +115,13 @@ export async function serve(
     if (!signalled) throw error;
     return null;
   });
-  await Promise.race([started, stopped]);
-  const code = await stopped;
+  await Promise.race([started, stopped, lifecycle.failed]);
+  const code = await Promise.race([stopped, lifecycle.failed]);
+  if (typeof code !== 'number') {
+    await lifecycle.stop(timeoutMs);
+    flush();
+    throw code;
+  }
   log.info('stopped');
   flush();
   return code;

@@ -209,7 +209,9 @@ export async function reencryptStored(options: StoredSecretsOptions): Promise<Re
   const { keys } = await loadEncryptionKeys(dataDir, encryption.keys);
   const { connections } = await openRedis(options);
   const stores = createStores(connections, redis.prefix);
-  const { sealingKeys, watches, endpointSecrets, batches } = stores;
+  const { sealingKeys, watches, endpointSecrets, batches, forms } = stores;
+  const foreign = await forms.foreign();
+  if (foreign !== null) throw new RunwatchError(foreign, { code: 'schema_unknown' });
   const sealed = new SealedSecrets(watches, endpointSecrets, batches);
   const sealer = createSealer(keys);
   await sealingKeys.add(sealer.keyId);

@@ -1,13 +1,9 @@
 import type { Redis } from 'ioredis';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
-import { RunwatchError } from '../../core/errors.ts';
 import type { FoundStore } from '../../core/store-loss.ts';
 import type { Keys } from '../keys.ts';
 import { script } from '../script.ts';
 import { effectsOf, PLAN_DELIVERIES, RAISE } from './event-plan.ts';
-
-/** The form that records have now. A change that an older daemon would misread makes it another one. */
-export const SCHEMA = '11';
 
 /**
  * Begins a new epoch and raises the event that says why, if the store is still in the epoch that
@@ -59,32 +55,6 @@ export class EpochStore {
       events: Number(events ?? 0),
       watches: Number(watches ?? 0),
     };
-  }
-
-  /**
-   * Notes the form of records in a store that has none yet.
-   * Throws RunwatchError `schema_unknown` where a daemon of another version wrote in another form.
-   */
-  async claimSchema(): Promise<void> {
-    const { schema } = this.keys;
-    if ((await this.redis.exists(schema)) === 0) await this.redis.setnx(schema, SCHEMA);
-    const foreign = await this.foreignForm();
-    if (foreign !== null) throw new RunwatchError(foreign, { code: 'schema_unknown' });
-  }
-
-  /** The form that records have; null in a store that has none yet. */
-  async form(): Promise<string | null> {
-    return this.redis.get(this.keys.schema);
-  }
-
-  /** Says that records have a form of another version; null where this version knows it. */
-  async foreignForm(): Promise<string | null> {
-    const found = await this.form();
-    if (found === SCHEMA || found === null) return null;
-    return (
-      `Redis holds records of form ${found}, and this version of runwatch knows form ${SCHEMA}: ` +
-      'run the version that wrote them, or use another redis.prefix'
-    );
   }
 
   /** Begins the first epoch of a store that has none. */

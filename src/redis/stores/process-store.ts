@@ -24,6 +24,8 @@ export interface ProcessInfo {
   host: string;
   pid: number;
   version: string;
+  /** The form in which it reads and writes records; versions before form 12 do not say. */
+  form?: string;
   /** Milliseconds since the epoch. */
   startedAt: number;
   /** By how much the clock of its host is ahead of the store's, ms. */

@@ -1,0 +1,306 @@
+import type { Redis } from 'ioredis';
+import type { Keys } from '../keys.ts';
+import { Lease } from '../leases.ts';
+import { STORE_NOW } from '../lua/clock.ts';
+import { EVEN_IF_FULL } from '../lua/full.ts';
+import { LEASE } from '../lua/leases.ts';
+import { MIGRATIONS, SCHEMA, type MigratedChunk, type Migration } from '../migrations.ts';
+import { script } from '../script.ts';
+
+/** The right to migrate lasts for so long, ms; each chunk that is written renews it. */
+const MIGRATION_LEASE_MS = 5_000;
+
+/** Takes or renews the right to migrate, also in a Redis that is full. */
+const TAKE_MIGRATION = script(
+  'rwTakeMigration',
+  {
+    keys: ['clock', 'migrationLease'],
+    args: ['token', 'ms'],
+    reply: (taken: number) => taken === 1,
+  },
+  `
+${EVEN_IF_FULL}
+${STORE_NOW}
+${LEASE}
+evenIfFull(keys.migrationLease)
+return takeLease(keys.migrationLease, args.token, storeNow(keys.clock), tonumber(args.ms)) and 0 or 1
+`,
+);
+
+/**
+ * Begins a migration, unless a process is there that is not known to be dead, of the ids behind the arguments: in one
+ * step, so that a process of an older version either is seen here or finds the other form at its first heartbeat.
+ * Returns the ids of those that are there; nil where the lease or the form is another one.
+ */
+const BEGIN_MIGRATION = script(
+  'rwBeginMigration',
+  {
+    keys: ['schema', 'form', 'migrationLease', 'processes'],
+    args: ['from', 'under', 'token', 'notes'],
+    reply: (alive: string[] | null) => alive,
+  },
+  `
+${EVEN_IF_FULL}
+${LEASE}
+if redis.call('GET', keys.schema) ~= args.from or readLease(keys.migrationLease) ~= args.token then return false end
+local dead, alive = {}, {}
+for at = rest, #ARGV do dead[ARGV[at]] = true end
+for _, id in ipairs(redis.call('HKEYS', keys.processes)) do
+  if not dead[id] then alive[#alive + 1] = id end
+end
+if #alive > 0 then return alive end
+evenIfFull(keys.form)
+for name, value in pairs(cjson.decode(args.notes)) do redis.call('HSET', keys.form, name, value) end
+redis.call('SET', keys.schema, args.under)
+return alive
+`,
+);
+
+/**
+ * Writes a chunk: the commands behind the arguments, each with the number of its words before it, and how far the
+ * migration has come. Nothing of it is written where another process holds the lease or has written the chunk.
+ * Returns whether it was written.
+ */
+const WRITE_CHUNK = script(
+  'rwWriteChunk',
+  {
+    keys: ['schema', 'form', 'migrationLease', 'clock'],
+    args: ['under', 'token', 'ms', 'step', 'cursor', 'notes', 'frees?'],
+    reply: (written: number) => written === 1,
+  },
+  `
+${EVEN_IF_FULL}
+${STORE_NOW}
+${LEASE}
+if redis.call('GET', keys.schema) ~= args.under or readLease(keys.migrationLease) ~= args.token then return 0 end
+local place = redis.call('HMGET', keys.form, 'step', 'cursor')
+if place[1] ~= args.step or place[2] ~= args.cursor then return 0 end
+if args.frees then evenIfFull(keys.form) end
+local at = rest
+while at <= #ARGV do
+  local words = tonumber(ARGV[at])
+  redis.call(unpack(ARGV, at + 1, at + words))
+  at = at + words + 1
+end
+for name, value in pairs(cjson.decode(args.notes)) do redis.call('HSET', keys.form, name, value) end
+takeLease(keys.migrationLease, args.token, storeNow(keys.clock), tonumber(args.ms))
+return 1
+`,
+);
+
+/** Ends a migration whose steps are all done. Returns whether it did. */
+const END_MIGRATION = script(
+  'rwEndMigration',
+  {
+    keys: ['schema', 'form', 'migrationLease'],
+    args: ['under', 'token', 'to', 'notes'],
+    reply: (ended: number) => ended === 1,
+  },
+  `
+${EVEN_IF_FULL}
+${LEASE}
+if redis.call('GET', keys.schema) ~= args.under or readLease(keys.migrationLease) ~= args.token then return 0 end
+evenIfFull(keys.form)
+redis.call('DEL', keys.form)
+for name, value in pairs(cjson.decode(args.notes)) do redis.call('HSET', keys.form, name, value) end
+redis.call('SET', keys.schema, args.to)
+redis.call('DEL', keys.migrationLease)
+return 1
+`,
+);
+
+/** How far a migration has come. */
+export interface MigrationPlace {
+  /** The step that is under way, from 0; their number where all are done, -1 where Redis has lost it. */
+  step: number;
+  /** Where its next chunk begins. */
+  cursor: string;
+  /** How many records it has gone through. */
+  handled: number;
+}
+
+/** A migration that is under way. */
+export interface MigrationState extends MigrationPlace {
+  from: string;
+  to: string;
+  /** How many records each step has to go through, as counted when it began. */
+  counts: number[];
+  /** Host and process id of the process that works on it, or did last. */
+  by: string;
+  version: string;
+}
+
+/** The form in which records are. */
+export interface FoundForm {
+  /** Null in a store that has none yet; while a migration is under way, the one that it began with. */
+  form: string | null;
+  /** The version that first wrote records of this form; null where that is not known. */
+  version: string | null;
+  migration: MigrationState | null;
+}
+
+/** Who migrates. */
+export interface MigratingProcess {
+  token: string;
+  /** Host and process id. */
+  name: string;
+  version: string;
+}
+
+/** The form of records, and how far a migration to the next one has come. Errors of the connection pass through. */
+export class FormStore {
+  /** The form that this version writes. */
+  readonly newest: string;
+
+  /** @param migrations that this version knows */
+  constructor(
+    private readonly redis: Redis,
+    private readonly keys: Keys,
+    private readonly migrations: readonly Migration[] = MIGRATIONS,
+  ) {
+    this.newest = migrations.at(-1)?.to ?? SCHEMA;
+  }
+
+  async read(): Promise<FoundForm> {
+    const { schema, form } = this.keys;
+    const [found, notes] = await Promise.all([this.redis.get(schema), this.redis.hgetall(form)]);
+    return readForm(found, notes);
+  }
+
+  /** Notes the newest form in a store that has none yet; again that of a migration, where it was lost. */
+  async claim(version: string): Promise<void> {
+    const { schema, form } = this.keys;
+    // A Redis that is full takes no write, and a daemon starts on one that has records.
+    if ((await this.redis.exists(schema)) > 0) return;
+    const { from, to } = await this.redis.hgetall(form);
+    const isUnderWay = from !== undefined && to !== undefined;
+    await this.redis.setnx(schema, isUnderWay ? underWay({ from, to }) : this.newest);
+    if (!isUnderWay) await this.redis.hset(form, 'version', version);
+  }
+
+  /** Says that records have another form than this version writes; null where they have not. */
+  async foreign(): Promise<string | null> {
+    // Read once a second by each process.
+    const found = await this.redis.get(this.keys.schema);
+    if (found === this.newest || found === null) return null;
+    return foreignText(await this.read(), this.newest);
+  }
+
+  /** The migrations to come, the one that is under way first; null where none leads to the newest form. */
+  ahead({ form, migration }: FoundForm): readonly Migration[] | null {
+    if (migration === null && (form === this.newest || form === null)) return [];
+    const first = this.migrations.findIndex(
+      ({ from, to }) => from === form && (migration === null || migration.to === to),
+    );
+    return first === -1 ? null : this.migrations.slice(first);
+  }
+
+  /** Takes the right to migrate, or renews it. @returns false while another token holds it */
+  take({ token }: MigratingProcess): Promise<boolean> {
+    return TAKE_MIGRATION.run(this.redis, this.keys, { token, ms: MIGRATION_LEASE_MS });
+  }
+
+  /**
+   * Begins a migration.
+   * @param counts how many records each step has to go through
+   * @param dead ids of processes that are known to be dead
+   * @returns the ids of the processes that keep it from beginning; null where another process was first
+   */
+  begin(
+    { from, to }: Migration,
+    counts: readonly number[],
+    process: MigratingProcess,
+    dead: readonly string[],
+  ): Promise<string[] | null> {
+    const place = { from, to, step: 0, cursor: '', handled: 0, counts: JSON.stringify(counts) };
+    const notes = JSON.stringify({ ...place, ...nameOf(process) });
+    const given = { from, under: underWay({ from, to }), token: process.token, notes };
+    return BEGIN_MIGRATION.run(this.redis, this.keys, given, { rest: dead });
+  }
+
+  /**
+   * Writes a chunk, and where the next one begins.
+   * @returns that; null where another process has taken the migration over, or the chunk was written before
+   */
+  async write(
+    migration: Migration,
+    { step: number, cursor, handled }: MigrationPlace,
+    chunk: MigratedChunk,
+    process: MigratingProcess,
+  ): Promise<MigrationPlace | null> {
+    const { frees = false } = migration.steps[number] ?? {};
+    const next: MigrationPlace =
+      chunk.cursor === null
+        ? { step: number + 1, cursor: '', handled: 0 }
+        : { step: number, cursor: chunk.cursor, handled: handled + chunk.handled };
+    const given = {
+      under: underWay(migration),
+      token: process.token,
+      ms: MIGRATION_LEASE_MS,
+      step: number,
+      cursor,
+      notes: JSON.stringify({ ...next, ...nameOf(process) }),
+      frees: frees ? 1 : undefined,
+    };
+    const { writes } = chunk;
+    const further = [...new Set(writes.map(([, key]) => key))];
+    const rest = writes.flatMap((words) => [[words.length], words]).flat();
+    const isWritten = await WRITE_CHUNK.run(this.redis, this.keys, given, { further, rest });
+    return isWritten ? next : null;
+  }
+
+  /** Ends a migration. @returns false where another process has taken it over */
+  end(migration: Migration, { token, version }: MigratingProcess): Promise<boolean> {
+    const given = { under: underWay(migration), token, to: migration.to };
+    return END_MIGRATION.run(this.redis, this.keys, {
+      ...given,
+      notes: JSON.stringify({ version }),
+    });
+  }
+
+  /** Gives up the right to migrate, so that another process need not wait. */
+  async leave({ token }: MigratingProcess): Promise<void> {
+    await new Lease(this.redis, this.keys, this.keys.migrationLease).end(token);
+  }
+}
+
+/** What stands for the form while a migration is under way: no version takes it for one that it knows. */
+function underWay({ from, to }: Pick<Migration, 'from' | 'to'>): string {
+  return `${from}>${to}`;
+}
+
+function nameOf({ name, version }: MigratingProcess): { by: string; byVersion: string } {
+  return { by: name, byVersion: version };
+}
+
+/** What a migration notes; there is none of it where Redis has lost the key. */
+const NO_NOTES = { step: '-1', cursor: '', handled: '0', counts: '[]', by: '', byVersion: '' };
+
+function readForm(text: string | null, notes: Record<string, string>): FoundForm {
+  const [form = null, to] = text?.split('>') ?? [];
+  const version = notes['version'] ?? null;
+  if (form === null || to === undefined) return { form, version, migration: null };
+  const { step, cursor, handled, counts, by, byVersion } = { ...NO_NOTES, ...notes };
+  const place = { step: Number(step), cursor, handled: Number(handled) };
+  const from = { from: form, to, by, version: byVersion };
+  const migration = { ...from, ...place, counts: JSON.parse(counts) as number[] };
+  return { form, version, migration };
+}
+
+/** Which version to run instead; those before form 12 did not say which they were. */
+function foreignText({ form, version, migration }: FoundForm, newest: string): string {
+  if (migration !== null) {
+    const { from, to, by } = migration;
+    return (
+      `Redis holds records that are on their way from form ${from} to form ${to}, by ${by} (version ` +
+      `${migration.version}), and this version of runwatch knows form ${newest}: run version ` +
+      `${migration.version}, which goes on with that, or use another redis.prefix`
+    );
+  }
+  const writer =
+    version === null ? 'the version that wrote them' : `version ${version}, which wrote them`;
+  return (
+    `Redis holds records of form ${form}, and this version of runwatch knows form ${newest}: ` +
+    `run ${writer}, or use another redis.prefix`
+  );
+}
