@@ -68,17 +68,21 @@ const singles = () => airflow.requests.filter((request) => !isList(request)).len
 const trigger = (count: number, dag = 'daily.report') =>
   Array.from({ length: count }, () => airflow.trigger(dag));
 
+/** The ids of the signed events of each type, by the run, and how many webhooks were read for them. */
+const byType = new Map<string, Map<string, Set<string>>>();
+let read = 0;
+
 /** The ids of the signed events of a type, by the run. */
-function received(type: string): Map<string, Set<string>> {
-  const ids = new Map<string, Set<string>>();
-  for (const { id, body, problem } of receiver.received) {
+function received(type: string): ReadonlyMap<string, ReadonlySet<string>> {
+  for (; read < receiver.received.length; read += 1) {
+    const { id, body, problem } = receiver.received[read]!;
     expect(problem).toBeNull();
     const event = JSON.parse(body) as RunwatchEvent;
-    if (event.type !== type) continue;
-    const runId = event.data.run_id;
-    ids.set(runId, (ids.get(runId) ?? new Set()).add(String(id)));
+    const byRun = byType.get(event.type) ?? new Map<string, Set<string>>();
+    const ids = byRun.get(event.data.run_id) ?? new Set();
+    byType.set(event.type, byRun.set(event.data.run_id, ids.add(String(id))));
   }
-  return ids;
+  return byType.get(type) ?? new Map();
 }
 
 /** Waits until each of these runs was notified of as completed. */
