@@ -11,7 +11,12 @@ import {
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { tempDir } from '../support/daemon-process.ts';
-import { startKillableDaemon, type KillableDaemon } from '../support/killable-daemon.ts';
+import {
+  allOf,
+  killableConfig,
+  startKillableDaemon,
+  type KillableDaemon,
+} from '../support/killable-daemon.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -51,24 +56,8 @@ beforeAll(async () => {
     dataDir,
     env: { REDIS_URL: redis.url },
     config: {
-      sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 10_000, per: '1s' },
-        },
-      },
+      ...killableConfig(noxus, { url: receiver.url, secret: SECRET }),
       polling: { min_interval: '50ms', max_interval: '200ms' },
-      endpoints: {
-        hooks: {
-          type: 'webhook',
-          url: receiver.url,
-          secret: SECRET,
-          events: ['*'],
-          retry: Array.from({ length: 30 }, () => '300ms'),
-        },
-      },
-      egress: { allow: ['127.0.0.1/32'] },
     },
   };
   daemons = await Promise.all([startKillableDaemon(options), startKillableDaemon(options)]);
@@ -91,12 +80,6 @@ afterAll(async () => {
   await Promise.all([receiver.close(), noxus.close(), redis.stop()]);
   await rm(dataDir, { recursive: true, force: true });
 });
-
-/** Waits for all even if one has failed: a task that still runs would disturb the clean-up. */
-async function allOf(tasks: Promise<void>[]): Promise<void> {
-  await Promise.allSettled(tasks);
-  await Promise.all(tasks);
-}
 
 /** Kills both daemons when the first attempt to deliver an event of a batch arrives, before it is answered. */
 function respond({ verified, type, id }: ReceivedWebhook) {

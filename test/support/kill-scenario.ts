@@ -5,7 +5,12 @@ import { startReceiver, type ReceivedWebhook } from '../../src/simulator/receive
 import { randomInteger, seededRandom } from '../../src/simulator/seeded-random.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { killTestRuns, type KillTestRun } from './kill-runs.ts';
-import { startKillableDaemon, type KillableDaemon } from './killable-daemon.ts';
+import {
+  allOf,
+  killableConfig,
+  startKillableDaemon,
+  type KillableDaemon,
+} from './killable-daemon.ts';
 import { openStores } from './stores.ts';
 import { waitFor } from './wait-for.ts';
 
@@ -95,38 +100,16 @@ export async function runKillTest(plan: KillPlan): Promise<KillOutcome> {
   }
 }
 
-/** Waits for all even if one has failed: a task that still runs would disturb the clean-up. */
-async function allOf(tasks: Promise<void>[]): Promise<void> {
-  await Promise.allSettled(tasks);
-  await Promise.all(tasks);
-}
-
 function daemonOptions({ redisUrl, dataDir }: KillPlan, noxus: Simulator, receiverUrl: string) {
   return {
     dataDir,
     env: redisUrl === undefined ? {} : { REDIS_URL: redisUrl },
     config: {
-      sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 10_000, per: '1s' },
-        },
-      },
+      ...killableConfig(noxus, { url: receiverUrl, secret: SECRET }),
       polling: { min_interval: '100ms', max_interval: '1s' },
-      endpoints: {
-        hooks: {
-          type: 'webhook',
-          url: receiverUrl,
-          secret: SECRET,
-          events: ['*'],
-          retry: Array.from({ length: 30 }, () => '300ms'),
-        },
-      },
       // Watches are packed soon after they have ended, and none is forgotten.
       watches: { retention: '10m' },
       delivery: { per_endpoint: PER_ENDPOINT },
-      egress: { allow: ['127.0.0.1/32'] },
     },
   };
 }

@@ -1,3 +1,4 @@
+import type { Simulator } from '../../src/simulator/server.ts';
 import {
   spawnDaemonProcess,
   type DaemonOptions,
@@ -15,6 +16,26 @@ export interface KillableDaemon {
   stop(): Promise<number | null>;
   /** The log of all its processes. */
   log(): LogLine[];
+}
+
+/** A source without a limit that matters, and a receiver that is soon tried again. */
+export function killableConfig(
+  { url, apiKey }: Pick<Simulator, 'url' | 'apiKey'>,
+  receiver: { url: string; secret: string },
+) {
+  const retry = Array.from({ length: 30 }, () => '300ms');
+  const rate_limit = { requests: 10_000, per: '1s' };
+  return {
+    sources: { default: { base_url: url, api_key: apiKey, rate_limit } },
+    endpoints: { hooks: { type: 'webhook', ...receiver, events: ['*'], retry } },
+    egress: { allow: ['127.0.0.1/32'] },
+  };
+}
+
+/** Waits for all even if one has failed: a task that still runs would disturb the clean-up. */
+export async function allOf(tasks: Promise<void>[]): Promise<void> {
+  await Promise.allSettled(tasks);
+  await Promise.all(tasks);
 }
 
 export async function startKillableDaemon(options: DaemonOptions): Promise<KillableDaemon> {
