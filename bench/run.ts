@@ -85,7 +85,7 @@ watches:
   --count <n>          watches (100000)
   --connections <n>    batches at once (4)
 batches:
-  --rounds <n>         rounds with a batch and without (15)
+  --rounds <n>         pairs of rounds, with a batch and without (40)
 api:
   --count <n>          watches in the store (100000)
 memory:
@@ -210,7 +210,7 @@ const benches = {
       connections: bounded('connections', 64),
       profileDir,
     }),
-  batches: () => benchBatches({ rounds: rounds(15) }),
+  batches: () => benchBatches({ rounds: rounds(40) }),
   api: () => api(100_000),
   memory,
   growth: () =>

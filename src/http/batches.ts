@@ -82,7 +82,7 @@ export class BatchService implements Slice<Own> {
     const { daemon } = this;
     const meant = names.map((name) => batchOf(sourcesOf(token), name));
     for (const stored of await daemon.stores.batches.named(meant)) {
-      if (stored !== null) await closeBatch(daemon, stored.batch.id);
+      if (stored?.batch.state === 'open') await closeBatch(daemon, stored.batch.id);
     }
     daemon.batches.wake();
   }

@@ -511,10 +511,12 @@ export class WatchSlice implements Slice<Own> {
       if (!item.ok) return [];
       const request = toWatchRequest(item.value);
       const { batch = body.batch } = request;
-      return [batch === undefined ? request : { ...request, batch }];
+      if (batch === undefined) return [request];
+      return [{ ...request, batch, closesBatch: body.open !== true }];
     });
     const outcomes =
       good.length === 0 ? [] : await this.watches.register(good, registrantOf(token));
+    // Those that the last of them has not closed, since it was a member, or was refused.
     if (body.open !== true) {
       const named = good.flatMap(({ batch }) => batch ?? []);
       await this.batches.closeNamed([...new Set(named)], token);

@@ -42,6 +42,8 @@ export interface BatchJoin {
   batch: Batch;
   /** Of a batch that begins: the id of the one that its name stood for, '' for none. */
   was?: string;
+  /** None may join it from then on. */
+  closes?: boolean;
 }
 
 /** How many active watches a token may have registered. */

@@ -146,7 +146,7 @@ export function createKeys(prefix: string) {
 /** What belongs to batches. */
 function batchKeys(key: (...parts: string[]) => string) {
   return {
-    /** Hash `version`, `state`, `joined`, `expected`, `max_failed`, `closed_by`, `doc`: one batch. */
+    /** Hash `version`, `state`, `joined`, `expected`, `max_failed`, `closed_by`, `idle`, `doc`: one batch. */
     batch: (id: string) => key('batch', id),
     /** Hash, from sources and name to the id of the batch that they stand for. */
     batchNames: key('batch-names'),

@@ -20,6 +20,8 @@ interface Asked {
 /** The batches that registrations join, as they are read before each attempt at writing them. */
 export class Joining {
   private readonly names: readonly BatchName[];
+  /** The names of those that are closed, as keys. */
+  private readonly closed: readonly string[];
   /** What a name stands for, or the batch that begins in its place. */
   private readonly found = new Map<string, BatchJoin>();
   /** Batches that this registration begins, by their names: each attempt begins the same. */
@@ -35,19 +37,20 @@ export class Joining {
   ) {
     const named = requests.flatMap(({ batch }) => batch ?? []);
     this.names = [...new Map(named.map((name) => [batchNameKey(name), name])).values()];
+    const closing = requests.flatMap(({ batch, closesBatch }) => (closesBatch && batch) || []);
+    this.closed = [...new Set(closing.map(batchNameKey))];
   }
 
   async read(): Promise<void> {
     if (this.names.length === 0) return;
     this.rounds += 1;
     const { batches } = this.process.stores;
-    const stored = await batches.named(this.names);
+    const [stored, hasRoom] = await Promise.all([batches.named(this.names), batches.hasRoom()]);
     for (const [at, name] of this.names.entries()) {
       const present = stored[at]?.batch ?? null;
       this.found.set(batchNameKey(name), this.joinOf(name, present));
     }
-    const begins = [...this.found.values()].some(({ was }) => was !== undefined);
-    this.hasRoom = !begins || (await batches.hasRoom());
+    this.hasRoom = hasRoom;
   }
 
   private joinOf(name: BatchName, present: Batch | null): BatchJoin {
@@ -62,6 +65,11 @@ export class Joining {
         : begun;
     this.begun.set(key, batch);
     return { batch, was };
+  }
+
+  /** The ids of the batches that are closed once all have joined. */
+  closing(): Set<string> {
+    return new Set(this.closed.map((key) => this.found.get(key)?.batch.id ?? ''));
   }
 
   /** Which of the requests for a watch may join their batches. A member of a batch need not join it. */

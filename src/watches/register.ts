@@ -20,7 +20,13 @@ import {
   type Watch,
   type WatchKey,
 } from '../core/watch/watch.ts';
-import type { ScheduleChange, StoredWatch, WatchChange, WatchQuota } from '../redis/commit.ts';
+import type {
+  BatchJoin,
+  ScheduleChange,
+  StoredWatch,
+  WatchChange,
+  WatchQuota,
+} from '../redis/commit.ts';
 import type { Process } from '../process.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Source } from '../source/source.ts';
@@ -55,8 +61,8 @@ export async function registerWatches(
   let asked = groupByWatch(requests);
   const joining = new Joining(process, requests);
   for (;;) {
-    const read = await watches.getMany(asked.map(({ key }) => key));
-    await joining.read();
+    const keys = asked.map(({ key }) => key);
+    const [read] = await Promise.all([watches.getMany(keys), joining.read()]);
     const groups = asked.map((group, index) => {
       const before = read[index] ?? null;
       const { admitted, refused } = joining.admit(group.requests, before?.watch ?? null);
@@ -68,7 +74,7 @@ export async function registerWatches(
     if (open.length === 0) return results;
     const round = admitted.map(({ group, before }) => attempt(sources, group, before, joining));
     const changes = round.map(({ change }) => change);
-    const committed = await commit(watches, changes, quota);
+    const committed = await commit(watches, changes, { quota, closing: joining.closing() });
     const settled = round.filter((_, index) => Array.isArray(committed[index]));
     await notify(
       sources,
@@ -90,12 +96,53 @@ export async function registerWatches(
 const TOO_MANY_WEBHOOKS: RegisterResult = { kind: 'too_many_webhooks' };
 const TOO_MANY_WATCHES: RegisterResult = { kind: 'too_many_watches' };
 
-function commit(
+type Committed = string[] | null | 'beyond_quota';
+
+/**
+ * Writes changes. Of those that join a batch that is to be closed, the last one comes once all others are written,
+ * and closes it in the same step.
+ */
+async function commit(
   watches: Pick<WatchStore, 'commitMany' | 'commitWithin'>,
-  changes: WatchChange[],
-  quota: WatchQuota | null,
-): Promise<(string[] | null | 'beyond_quota')[]> {
-  return quota === null ? watches.commitMany(changes) : watches.commitWithin(changes, quota);
+  given: readonly WatchChange[],
+  { quota, closing }: { quota: WatchQuota | null; closing: ReadonlySet<string> },
+): Promise<Committed[]> {
+  const changes = withClosing(given, closing);
+  const results: Committed[] = changes.map(() => null);
+  const write = async (places: readonly number[]): Promise<boolean> => {
+    const some = places.flatMap((at) => changes[at] ?? []);
+    const written: Committed[] = await (quota === null
+      ? watches.commitMany(some)
+      : watches.commitWithin(some, quota));
+    for (const [index, at] of places.entries()) results[at] = written[index] ?? null;
+    return written.every((one) => one !== null);
+  };
+  const closers = new Set(changes.flatMap(({ joins }, at) => (joins?.some(isClosing) ? at : [])));
+  let isWhole = await write([...changes.keys()].filter((at) => !closers.has(at)));
+  // What was not written comes again, and finds its batch open.
+  for (const at of closers) if (isWhole) isWhole = await write([at]);
+  return results;
+}
+
+/** The last change that joins a batch which is to be closed closes it. */
+function withClosing(changes: readonly WatchChange[], closing: ReadonlySet<string>): WatchChange[] {
+  const last = new Map<string, number>();
+  for (const [at, { joins = [] }] of changes.entries()) {
+    for (const { batch } of joins) if (closing.has(batch.id)) last.set(batch.id, at);
+  }
+  const closers = new Set(last.values());
+  return changes.map((change, at) => {
+    if (change.joins === undefined || !closers.has(at)) return change;
+    const joins = change.joins.map((join) => ({
+      ...join,
+      closes: last.get(join.batch.id) === at,
+    }));
+    return { ...change, joins };
+  });
+}
+
+function isClosing({ closes = false }: BatchJoin): boolean {
+  return closes;
 }
 
 /** The requests for one watch, with their indexes among all. */
@@ -236,7 +283,7 @@ export function resolveRequest(
   if ('path' in run || issues.length > 0) return { issues };
   if ('sources' in run) return run;
   const { source, runId } = run;
-  const { metadata, batch } = request;
+  const { metadata, batch, closesBatch = false } = request;
   const registeredBy = token === null ? [] : [token];
   return {
     registration: {
@@ -245,7 +292,7 @@ export function resolveRequest(
       registeredBy,
       subscriptions: subscriptionsOf(request, rules, { source, runId, registeredBy }),
       ...(metadata !== undefined && { metadata }),
-      ...(batch !== undefined && { batch: batchOf(sources, batch) }),
+      ...(batch !== undefined && { batch: batchOf(sources, batch), closesBatch }),
       ...pollingOf(request),
     },
   };

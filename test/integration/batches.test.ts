@@ -1,4 +1,4 @@
-import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Batches } from '../../src/batches/batches.ts';
 import { closeBatch, writeBatch } from '../../src/batches/change.ts';
@@ -65,6 +65,13 @@ async function register(
     subscriptions,
     ...(name !== null && { batch: batchOf(undefined, name) }),
   }));
+  return (await registerWatches(sources, requests)).map(({ kind }) => kind);
+}
+
+/** Registers a list that closes its batch. */
+async function registerList(runs: readonly string[]) {
+  const more = { subscriptions: [ops], batch: NIGHTLY, closesBatch: true };
+  const requests = runs.map((runId) => ({ ...key(runId), ...more }));
   return (await registerWatches(sources, requests)).map(({ kind }) => kind);
 }
 
@@ -171,6 +178,53 @@ describe('batch', () => {
     expect(await current()).toMatchObject({ state: 'closed', closedBy: 'expected', joined: 2 });
     // Members may be registered again.
     expect(await register(['a', 'b'])).toEqual(['merged', 'merged']);
+  });
+
+  test('a list closes its batch in the step that writes the last of its runs', async () => {
+    expect(await registerList(['a', 'b', 'c'])).toEqual(['created', 'created', 'created']);
+    expect(await current()).toMatchObject({ state: 'closed', closedBy: 'closed', joined: 3 });
+    expect(await registerList(['d'])).toEqual(['batch_closed']);
+  });
+
+  test('a list whose runs change while they are read closes its batch once all are written', async () => {
+    const [first, other]: Subscription[] = [
+      { kind: 'endpoint', endpoint: 'failures' },
+      { kind: 'endpoint', endpoint: 'pager' },
+    ];
+    await register(['b', 'd'], null, [first!]);
+    const read = watches.getMany.bind(watches);
+    const reads = jest.spyOn(watches, 'getMany');
+    reads.mockImplementationOnce(async (wanted) => {
+      const found = await read(wanted);
+      // Another request is first.
+      await register(['b', 'd'], null, [other!]);
+      return found;
+    });
+    expect(await registerList(['a', 'b', 'c', 'd'])).toEqual([
+      'created',
+      'merged',
+      'created',
+      'merged',
+    ]);
+    reads.mockRestore();
+    expect(await current()).toMatchObject({ state: 'closed', joined: 4 });
+    const { subscriptions } = (await watches.get(key('d')))!.watch;
+    expect(subscriptions).toEqual([first, other, ops]);
+  });
+
+  test('a list may close several batches, each with the last of its runs', async () => {
+    const names = ['one', 'other', 'one', 'other'].map((name) => batchOf(undefined, name));
+    const requests = names.map((batch, at) => ({
+      ...key(`r-${at}`),
+      subscriptions: [ops],
+      batch,
+      closesBatch: true,
+    }));
+    await registerWatches(sources, [...requests, { ...requests[3]!, batch: names[0]! }]);
+    expect([await current('one'), await current('other')]).toMatchObject([
+      { state: 'closed', joined: 3 },
+      { state: 'closed', joined: 2 },
+    ]);
   });
 
   test('batch.failed comes once, with the first failure beyond max_failed, before all runs have ended', async () => {

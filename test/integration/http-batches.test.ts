@@ -119,6 +119,10 @@ describe('batches of the API', () => {
     expect((await call('POST', '/v1/batches/hourly/close')).body).toMatchObject({
       state: 'closed',
     });
+    // Also a list of which all are members already.
+    await registerAll(['e', 'f'], { batch: 'daily', open: true });
+    await registerAll(['f', 'e'], { batch: 'daily' });
+    expect(await stateOf('daily')).toMatchObject({ state: 'closed', total: 2 });
   });
 
   test('a closed batch refuses further runs by name, and takes its own members again', async () => {

@@ -29,7 +29,7 @@ async function read(redis: Redis, key: string): Promise<unknown> {
     case 'string':
       return redis.get(key);
     case 'hash':
-      return redis.hgetall(key);
+      return inOrder(await redis.hgetall(key));
     case 'list':
       return redis.lrange(key, 0, -1);
     case 'set':
@@ -44,4 +44,11 @@ async function read(redis: Redis, key: string): Promise<unknown> {
     default:
       throw new Error(`the key ${key} is of the unexpected type ${type}`);
   }
+}
+
+/** Redis has the fields of a hash in no order, which may change while none is written. */
+function inOrder(fields: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(fields).sort(([one], [other]) => (one < other ? -1 : 1)),
+  );
 }

@@ -30,6 +30,8 @@ export interface WatchRequest {
   metadata?: Record<string, string>;
   /** The name of the batch that it joins. */
   batch?: string;
+  /** None joins that batch after the list that this is of. */
+  closesBatch?: boolean;
   timeoutMs?: number;
   profile?: Profile;
   maxDelayMs?: number;
@@ -44,6 +46,8 @@ export interface Registration extends WatchKey {
   metadata?: Record<string, string>;
   /** The batch that it joins. */
   batch?: BatchName;
+  /** None joins that batch after the list that this is of. */
+  closesBatch?: boolean;
   /** Counts from now, also for an existing watch; undefined keeps that watch's timeout. */
   timeoutMs?: number;
   profile?: Profile;

@@ -43,28 +43,32 @@ const CHUNK = 200;
  * `mayJoin(plan)` says whether a watch may join the batches that it is to join: they are as they were read.
  * `moveBatches(plan)` makes it join, and marks what has to be judged again since a member of it has moved. The
  * indexes say where the members stand by then.
+ *
+ * A name stands for an open batch as long as this has a record. A list of a thousand runs joins as often: what joins
+ * reads one command of the batch and writes one (`bench -- batches`).
  */
 export const BATCHES = `
 -- What a join and the end of a member need of a batch; without a state where it has no record.
 local function fieldsOfBatch(key)
-  local fields = redis.call('HMGET', key, 'state', 'joined', 'version', 'expected', 'max_failed')
+  local fields = redis.call('HMGET', key, 'state', 'joined', 'expected', 'max_failed', 'idle')
   return {
-    state = fields[1], joined = tonumber(fields[2]), version = tonumber(fields[3]),
-    expected = tonumber(fields[4]), mostFailed = fields[5],
+    state = fields[1], joined = tonumber(fields[2]), expected = tonumber(fields[3]),
+    mostFailed = fields[4], idle = fields[5],
   }
 end
 
 local function mayJoin(plan)
   for _, batch in ipairs(plan.members) do
     local join = batch.join
-    local current = join and redis.call('HGET', plan.names, join.name)
-    if current == batch.id then
-      batch.fields = fieldsOfBatch(batch.key)
-      local state, joined = batch.fields.state, batch.fields.joined
-      if state ~= 'open' or joined >= plan.mostMembers then return false end
-    elseif join then
-      if not join.doc or (current or '') ~= join.was then return false end
-      if redis.call('ZCARD', plan.all) >= plan.mostBatches then return false end
+    if join then
+      local it = fieldsOfBatch(batch.key)
+      if it.state then
+        if it.state ~= 'open' or it.joined >= ${MOST_MEMBERS} then return false end
+        batch.fields = it
+      else
+        if not join.doc or (redis.call('HGET', plan.names, join.name) or '') ~= join.was then return false end
+        if redis.call('ZCARD', plan.all) >= ${MOST_BATCHES} then return false end
+      end
     end
   end
   return true
@@ -72,17 +76,18 @@ end
 
 local function begin(plan, batch)
   redis.call('ZADD', plan.all, batch.join.createdAt, batch.id)
-  redis.call('HSET', batch.key, 'doc', batch.join.doc)
+  redis.call('HSET', batch.key, 'doc', batch.join.doc, 'state', 'open', 'version', 1)
   redis.call('HSET', plan.names, batch.join.name, batch.id)
-  return {state = 'open', joined = 0, version = 0}
+  return {state = 'open'}
 end
 
 local function joinBatch(plan, batch)
   local it = batch.fields or begin(plan, batch)
-  it.joined = it.joined + 1
-  if it.expected and it.joined >= it.expected then
+  local joined = redis.call('HINCRBY', batch.key, 'joined', 1)
+  local closedBy = it.expected and joined >= it.expected and 'expected' or batch.join.closes and 'closed'
+  if closedBy then
     it.state = 'closed'
-    redis.call('HSET', batch.key, 'closed_by', 'expected')
+    redis.call('HSET', batch.key, 'state', it.state, 'closed_by', closedBy)
   end
   return it
 end
@@ -94,20 +99,29 @@ local function hasAny(indexes)
   return false
 end
 
+local function moveBatch(plan, batch, it)
+  local isActive = not batch.active or hasAny(batch.active)
+  if isActive and it.idle then
+    redis.call('ZREM', plan.idle, batch.id)
+    redis.call('HDEL', batch.key, 'idle')
+  elseif not isActive then
+    redis.call('ZADD', plan.idle, 'NX', storeNow(plan.clock), batch.id)
+    redis.call('HSET', batch.key, 'idle', 1)
+  end
+  if (batch.hasFailed and it.mostFailed) or (it.state == 'closed' and not isActive) then
+    redis.call('ZADD', plan.due, storeNow(plan.clock), batch.id)
+  end
+end
+
 local function moveBatches(plan)
   for _, batch in ipairs(plan.members) do
-    local it = batch.join and joinBatch(plan, batch) or fieldsOfBatch(batch.key)
-    if it.state and it.state ~= 'completed' then
-      redis.call('HSET', batch.key, 'version', it.version + 1, 'state', it.state, 'joined', it.joined)
-      local fails = batch.hasFailed and it.mostFailed
-      local isActive = not batch.active or hasAny(batch.active)
-      if isActive then
-        redis.call('ZREM', plan.idle, batch.id)
-      else
-        redis.call('ZADD', plan.idle, 'NX', storeNow(plan.clock), batch.id)
-      end
-      if fails or (it.state == 'closed' and not isActive) then
-        redis.call('ZADD', plan.due, storeNow(plan.clock), batch.id)
+    if batch.join then
+      moveBatch(plan, batch, joinBatch(plan, batch))
+    else
+      local it = fieldsOfBatch(batch.key)
+      if it.state and it.state ~= 'completed' then
+        redis.call('HINCRBY', batch.key, 'version', 1)
+        moveBatch(plan, batch, it)
       end
     end
   end
@@ -134,13 +148,12 @@ export function batchPlan(
     idle: declare(keys.batchesIdle),
     // A member that goes on gives no reason to judge a batch.
     ...(!isActive && { due: declare(keys.batchesDue), clock: declare(keys.clock) }),
-    ...(joins.length > 0 && { names: declare(keys.batchNames), mostMembers: MOST_MEMBERS }),
-    ...(begins && { all: declare(keys.batches), mostBatches: MOST_BATCHES }),
+    ...(begins && { names: declare(keys.batchNames), all: declare(keys.batches) }),
     members: moved.map(({ id, join }) => {
-      const active = ACTIVE_MEMBERS.map((one) => batchIndex(keys, id, one));
+      const activeIn = () => ACTIVE_MEMBERS.map((one) => batchIndex(keys, id, one));
       return Object.assign(
         { id, key: declare(keys.batch(id)) },
-        !isActive && { active: declareAll(active) },
+        !isActive && { active: declareAll(activeIn()) },
         isFailedMember(status) && { hasFailed: true },
         join !== undefined && { join: joinPlan(join) },
       );
@@ -148,11 +161,11 @@ export function batchPlan(
   };
 }
 
-function joinPlan({ batch, was }: BatchJoin) {
-  const name = batchNameKey(batch);
-  return was === undefined
-    ? { name }
-    : { name, was, createdAt: batch.createdAt, doc: docOf(batch) };
+function joinPlan({ batch, was, closes = false }: BatchJoin) {
+  const closing = closes ? { closes } : {};
+  if (was === undefined) return closing;
+  const { createdAt } = batch;
+  return { ...closing, name: batchNameKey(batch), was, createdAt, doc: docOf(batch) };
 }
 
 /** What scripts read of a batch; its document has the rest. */
@@ -185,11 +198,19 @@ function readBatch(fields: Record<string, string>): StoredBatch | null {
     maxFailed: maxFailed === undefined ? null : Number(maxFailed),
     closedBy: (by ?? null) as CloseReason | null,
   };
-  return { batch, version };
+  return { batch, version: `${version}/${joined}` };
 }
 
-/** Fields that a batch has only where they are set. */
+/**
+ * `versionOf(key)` is a batch's version as it is read: a join moves the number of runs alone. `writeBatch(key, fields)`
+ * sets fields, of which some are there only where they are set.
+ */
 const WRITE_FIELDS = `
+local function versionOf(key)
+  local version, joined = unpack(redis.call('HMGET', key, 'version', 'joined'))
+  return version and version .. '/' .. joined
+end
+
 local function writeBatch(key, fields)
   local set = {}
   for name, value in pairs(fields) do
@@ -231,13 +252,13 @@ ${STORE_NOW}
 ${WRITE_FIELDS}
 local now = storeNow(keys.clock)
 if args.version then
-  if redis.call('HGET', keys.batch, 'version') ~= args.version then return 0 end
+  if versionOf(keys.batch) ~= args.version then return 0 end
 else
   if (redis.call('HGET', keys.batchNames, args.name) or '') ~= (args.was or '') then return 0 end
   if redis.call('ZCARD', keys.batches) >= tonumber(args.mostBatches) then return 0 end
   redis.call('ZADD', keys.batches, args.createdAt, args.id)
   redis.call('ZADD', keys.batchesIdle, now, args.id)
-  redis.call('HSET', keys.batch, 'joined', 0)
+  redis.call('HSET', keys.batch, 'joined', 0, 'idle', 1)
 end
 redis.call('ZADD', keys.batchesDue, now, args.id)
 if args.hasWebhook == '1' then
@@ -267,13 +288,15 @@ ${EVEN_IF_FULL}
 ${PLAN_DELIVERIES}
 ${RAISE}
 ${WRITE_FIELDS}
-if redis.call('HGET', keys.batch, 'version') ~= args.version then return false end
+if versionOf(keys.batch) ~= args.version then return false end
 if not args.effects then evenIfFull(keys.clock) end
 local pools = args.effects and raise(cjson.decode(args.effects)) or {}
 if args.isIdle == '1' then
   redis.call('ZADD', keys.batchesIdle, 'NX', storeNow(keys.clock), args.id)
+  redis.call('HSET', keys.batch, 'idle', 1)
 else
   redis.call('ZREM', keys.batchesIdle, args.id)
+  redis.call('HDEL', keys.batch, 'idle')
 end
 redis.call('ZREM', keys.batchesDue, args.id)
 if args.isOver == '1' then redis.call('ZREM', keys.batchWebhooks, args.id) end
