@@ -8,6 +8,7 @@ import type { RedisConnections } from '../redis/connection.ts';
 import { holdsData } from '../redis/embedded/rescue.ts';
 import { sizesByKind, type KindSize } from '../redis/key-sizes.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
+import { Verifier, type VerifyReport } from '../redis/verify/verifier.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory } from './data-directory.ts';
 import { openRedis, usesOwnRedis } from './redis.ts';
@@ -119,6 +120,22 @@ async function redisOf({ config, connections, stores }: KeptStore): Promise<Stor
 export async function formOf({ forms }: Stores): Promise<StoreSummary['form']> {
   const [{ form: found }, problem] = await Promise.all([forms.read(), forms.foreign()]);
   return { found, known: forms.newest, problem };
+}
+
+/** What {@link verify} finds. */
+export type StoreReport = VerifyReport;
+
+/**
+ * Reads every record of a store, and compares it with what points to it.
+ * Throws RunwatchError `schema_unknown` for records of another form.
+ */
+export async function verify({
+  connections,
+  stores,
+}: Omit<KeptStore, 'config'>): Promise<StoreReport> {
+  const { problem } = await formOf(stores);
+  if (problem !== null) throw new RunwatchError(problem, { code: 'schema_unknown' });
+  return new Verifier(connections.commands, stores.keys).verify();
 }
 
 /** The processes with a heartbeat; one that was killed is among them until another counts it as dead. */

@@ -98,7 +98,7 @@ function isForbidden(error: Error): boolean {
 }
 
 /** The first word of the name of a key. */
-function kindOfKey({ queuePrefix }: Keys, key: string): string {
+export function kindOfKey({ queuePrefix }: Keys, key: string): string {
   const [word = ''] = key.slice(queuePrefix.length + 1).split(':', 1);
   return word.startsWith('poll-') ? 'poll-…' : word;
 }

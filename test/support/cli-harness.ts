@@ -99,6 +99,7 @@ const MISSING: Partial<LocalVerbs> = {
   simulate: missing('simulate'),
   reencrypt: missing('reencrypt'),
   showStore: missing('store'),
+  verifyStore: missing('store verify'),
   inspect: missing('inspect'),
   demo: missing('demo'),
 };

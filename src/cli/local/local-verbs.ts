@@ -9,7 +9,7 @@ import type { LocalInspection } from './doctor.ts';
 import type { ReencryptFlags } from './reencrypt.ts';
 import type { RunReader, RunReaderSettings } from './run-reader.ts';
 import type { ServeOptions } from './serve.ts';
-import type { ShowStoreFlags } from './store.ts';
+import type { ShowStoreFlags, StoreFlags } from './store.ts';
 import type { TryFlags, TryView } from './try.ts';
 
 /**
@@ -62,6 +62,11 @@ export class LocalVerbs {
   async showStore(flags: ShowStoreFlags): Promise<number> {
     const { showStore } = await import('./store.ts');
     return showStore(this.cli, flags);
+  }
+
+  async verifyStore(flags: StoreFlags): Promise<number> {
+    const { verifyStore } = await import('./store.ts');
+    return verifyStore(this.cli, flags);
   }
 
   /** What is found out of an installation without its daemon. */

@@ -5,7 +5,9 @@ import {
   formOf,
   openKeptStore,
   summarize,
+  verify,
   type KeptStore,
+  type StoreReport,
   type StoreSummary,
 } from '../../daemon/kept-store.ts';
 import { createLifecycle, type Lifecycle } from '../../lifecycle.ts';
@@ -15,14 +17,14 @@ import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import type { Output } from '../output.ts';
 import { renderFields, renderTable, type Column } from '../render/table.ts';
-import { exactly, number, plain } from '../render/text.ts';
+import { count, exactly, number, plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 
 /** Time to let go of Redis in, ms. */
 const CLOSE_MS = 5_000;
 
 /** Which store, and how it is shown. */
-interface StoreFlags {
+export interface StoreFlags {
   configPath?: string;
   dataDir?: string;
   json: boolean;
@@ -46,6 +48,48 @@ export async function showStore(cli: CommandLine, flags: ShowStoreFlags): Promis
     else stdout.write(renderSummary(summary, stdout, cli.now()));
     return EXIT.ok;
   });
+}
+
+/**
+ * Reads every record of the store, and says what is wrong.
+ * Throws RunwatchError of {@link openKeptStore} and {@link verify}.
+ */
+export async function verifyStore(cli: CommandLine, flags: StoreFlags): Promise<number> {
+  return withStore(cli, flags, async (store) => {
+    const report = await verify(store);
+    return showReport(cli, report, flags.json);
+  });
+}
+
+function showReport({ io: { stdout } }: CommandLine, report: StoreReport, json: boolean): number {
+  if (json) writeJson(stdout, report);
+  else stdout.write(renderReport(report));
+  return report.problems.length === 0 ? EXIT.ok : EXIT.failure;
+}
+
+/** What problems mean, with how many there are. */
+const PROBLEMS: Readonly<Record<StoreReport['problems'][number]['problem'], string>> = {
+  unreadable: 'cannot be read',
+  missing: 'not where it belongs',
+  stray: 'stands for no record',
+  miscounted: 'does not add up',
+};
+
+function renderReport({ read, problems }: StoreReport): string {
+  const keys = Object.values(read).reduce((sum, amount) => sum + amount, 0);
+  const { watch = 0, event = 0, delivery = 0 } = read;
+  const records = [
+    count(watch, 'watch', 'watches'),
+    count(event, 'live event'),
+    count(delivery, 'live delivery', 'live deliveries'),
+  ];
+  const first = `${count(keys, 'key')} read: ${records.join(', ')}, and what points to them`;
+  if (problems.length === 0) return `${first}\nno problem was found\n`;
+  const lines = problems.flatMap(({ problem, kind, count: amount, examples }) => [
+    `${problem} ${kind}: ${number(amount)} ${PROBLEMS[problem]}`,
+    ...examples.map((example) => `  ${plain(example)}`),
+  ]);
+  return `${first}\n${lines.join('\n')}\n`;
 }
 
 /** Shows what a migration to the form of this version would do. No step is known yet: an older form is refused. */

@@ -1,9 +1,11 @@
 import type { Redis } from 'ioredis';
+import { groupBy } from '../../core/arrays.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { isOutstanding } from '../../core/delivery/state.ts';
 import { countedReceiver } from '../../core/delivery/receiver.ts';
 import { isOfRun, type AnyEvent, type RunwatchEvent } from '../../core/event/event.ts';
 import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
+import { replies } from '../connection.ts';
 import { isPacked, type History } from '../history-codec.ts';
 import { CHUNK, chunkOf } from '../index-columns.ts';
 import {
@@ -152,6 +154,39 @@ export function entriesOf({ logs, indexes, sorted }: RepairPlan): PlacedEntry[] 
     })),
     ...sorted.map(({ key, member }) => memberOf(key, member)),
   ];
+}
+
+/** The entries that are not there. Errors of the connection pass through. */
+export async function missingEntries(
+  redis: Redis,
+  entries: readonly PlacedEntry[],
+): Promise<PlacedEntry[]> {
+  const pipeline = redis.pipeline();
+  const byKey = [...groupBy(entries, ({ key }) => key)];
+  for (const [key, own] of byKey) {
+    const names = own.map(({ name }) => name);
+    if (own[0]?.isSorted === true) pipeline.zmscore(key, ...names);
+    else pipeline.hmgetBuffer(key, ...names);
+  }
+  const found = await replies<(Buffer | string | null)[]>(pipeline);
+  return byKey.flatMap(([, own], at) =>
+    own.filter(({ holds }, place) => {
+      const value = found[at]?.[place] ?? null;
+      return value === null || !holds(value);
+    }),
+  );
+}
+
+/** The members of a watch by which it is found that are not there. Errors of the connection pass through. */
+export async function missingRunIds(redis: Redis, { runIds }: RepairPlan): Promise<string[]> {
+  if (runIds === undefined) return [];
+  const missing: string[] = [];
+  for (const member of runIds.members) {
+    const { blocks, block } = runIds;
+    const [first = ''] = await redis.zrevrangebylex(blocks, `[${member}`, '-', 'LIMIT', 0, 1);
+    if ((await redis.zscore(block + first, member)) === null) missing.push(member);
+  }
+  return missing;
 }
 
 /** A watch with its plan. */

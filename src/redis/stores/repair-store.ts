@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { chunksOf, groupBy, mapInChunks } from '../../core/arrays.ts';
+import { chunksOf, mapInChunks } from '../../core/arrays.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { countedReceiver } from '../../core/delivery/receiver.ts';
@@ -7,7 +7,6 @@ import { watchOfEvent } from '../../core/event/ids.ts';
 import { workflowName } from '../../core/cadence/phase.ts';
 import { activeCount } from '../../core/watch/run-figures.ts';
 import { parseWatchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
-import { replies } from '../connection.ts';
 import { isOutage } from '../failures.ts';
 import { isPacked } from '../history-codec.ts';
 import { registeredIndex, runsIndex } from '../indexes.ts';
@@ -20,9 +19,10 @@ import {
   entriesOf,
   eventPlan,
   liveNumber,
+  missingEntries,
+  missingRunIds,
   putBackRecord,
   watchPlan,
-  type PlacedEntry,
   type RepairPlan,
 } from './repair-plan.ts';
 
@@ -335,35 +335,8 @@ export class RepairStore {
     // A key that was begun anew is there, but lacks what it had.
     const [first] = plans;
     if (first === undefined) return true;
-    return (await this.haveEntries(entriesOf(first))) && this.isAmongRunIds(first);
-  }
-
-  private async isAmongRunIds({ runIds }: RepairPlan): Promise<boolean> {
-    const { redis } = this;
-    for (const member of runIds?.members ?? []) {
-      const { blocks = '', block = '' } = runIds ?? {};
-      const [first = ''] = await redis.zrevrangebylex(blocks, `[${member}`, '-', 'LIMIT', 0, 1);
-      if ((await redis.zscore(block + first, member)) === null) return false;
-    }
-    return true;
-  }
-
-  /** Whether keys have these entries. */
-  private async haveEntries(entries: readonly PlacedEntry[]): Promise<boolean> {
-    const pipeline = this.redis.pipeline();
-    const byKey = [...groupBy(entries, ({ key }) => key)];
-    for (const [key, own] of byKey) {
-      const names = own.map(({ name }) => name);
-      if (own[0]?.isSorted === true) pipeline.zmscore(key, ...names);
-      else pipeline.hmgetBuffer(key, ...names);
-    }
-    const found = await replies<(Buffer | string | null)[]>(pipeline);
-    return byKey.every(([, own], at) =>
-      own.every(({ holds }, place) => {
-        const value = found[at]?.[place] ?? null;
-        return value !== null && holds(value);
-      }),
-    );
+    const missing = await missingEntries(this.redis, entriesOf(first));
+    return missing.length === 0 && (await missingRunIds(this.redis, first)).length === 0;
   }
 
   /** Puts back what is missing of some watches. */
