@@ -22,6 +22,7 @@ const TEXTS = [
 
 interface PackageJson {
   name: string;
+  version: string;
   private?: boolean;
   bin: Record<string, string>;
   exports: Record<string, unknown>;
@@ -39,6 +40,16 @@ describe('package name', () => {
       true,
       ['runwatch'],
     ]);
+  });
+
+  test('the lock file and the chart have the version of package.json', () => {
+    const lock = json('package-lock.json') as { version: string; packages: { '': PackageJson } };
+    expect([lock.version, lock.packages[''].version]).toEqual([own.version, own.version]);
+    const chart = readFileSync(join(ROOT, 'deploy/helm/runwatch/Chart.yaml'), 'utf8');
+    const versions = [...chart.matchAll(/^(?:version|appVersion): (.+)$/gm)].map(
+      ([, text]) => text,
+    );
+    expect(versions).toEqual([own.version, own.version]);
   });
 
   test('no text runs or installs a package that a registry would have to provide', () => {
