@@ -8,10 +8,11 @@ import { Services } from '../../src/http/services.ts';
 import { createTokens } from '../../src/http/tokens.ts';
 import { NOON, observeContext, snapshot } from '../support/builders.ts';
 import { callAs } from '../support/call-as.ts';
-import { runCli } from '../support/cli-harness.ts';
+import { runCli, startCli } from '../support/cli-harness.ts';
 import { testDaemon, testProcess } from '../support/daemon.ts';
 import { delivererOf } from '../support/deliverer.ts';
 import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const ALL = 'token-of-all-sources';
 const MINE = 'token-of-one-source';
@@ -358,8 +359,80 @@ describe('batches at the command line', () => {
     expect((await cli('batches')).stdout).toMatch(/nightly +closed +2 +1 +1/);
     const runs = JSON.parse((await cli('list --batch nightly --json')).stdout);
     expect(runs.data).toHaveLength(2);
-    expect((await cli('wait --batch nightly')).exitCode).toBe(1);
-    expect((await cli('wait --batch hourly')).exitCode).toBe(0);
+    const waited = await cli('wait --batch nightly');
+    expect([waited.exitCode, waited.stdout.split('\n').sort().join(' ')]).toEqual([
+      1,
+      ' a failed b completed',
+    ]);
+    expect((await cli('wait --batch hourly --any')).exitCode).toBe(0);
+  });
+
+  test('wait --batch waits for runs that join later, until the batch is closed', async () => {
+    await registerAll(['a'], { batch: 'nightly', open: true });
+    await ends('a', 'completed');
+    const wait = startCli(['wait', '--batch', 'nightly', '--json'], { env: env() });
+    await waitFor(() => wait.stderr().includes('nightly is open (1 run so far)'), {
+      describe: 'the note that the batch is open',
+    });
+    await call('POST', '/v1/watches', { run_id: 'b', source: 'default', batch: 'nightly' });
+    await ends('b', 'failed');
+    await call('POST', '/v1/batches/nightly/close');
+    expect(await wait.exitCode).toBe(1);
+    expect(JSON.parse(wait.stdout())).toMatchObject({
+      exit_code: 1,
+      batch: { name: 'nightly', state: expect.stringMatching(/closed|completed/) },
+      results: [
+        { run_id: 'a', result: 'completed' },
+        { run_id: 'b', result: 'failed' },
+      ],
+    });
+    expect(wait.stderr().match(/is open/g)).toHaveLength(1);
+  });
+
+  test('wait --batch waits for the first run to join, and says so', async () => {
+    await call('PUT', '/v1/batches/nightly', {});
+    const wait = startCli(['wait', '--batch', 'nightly'], { env: env() });
+    await waitFor(() => wait.stderr().includes('nightly is open (no run so far)'), {
+      describe: 'the note that the batch is open',
+    });
+    await registerAll(['a'], { batch: 'nightly' });
+    await ends('a', 'stopped');
+    expect([await wait.exitCode, wait.stdout()]).toEqual([3, 'a stopped\n']);
+  });
+
+  test('wait --batch ends with --timeout while the batch is open, and tells by the counts of a batch whose runs are forgotten', async () => {
+    await registerAll(['a'], { batch: 'nightly', open: true });
+    await ends('a', 'completed');
+    expect((await cli('wait --batch nightly --timeout 1s')).exitCode).toBe(124);
+    await call('POST', '/v1/batches/nightly/close');
+    await judge.judgeDue();
+    expect(await stores.retention.forget({ source: 'default', runId: 'a' })).toBe('forgotten');
+    const { exitCode, stdout, stderr } = await cli('wait --batch nightly');
+    expect([exitCode, stdout, stderr]).toEqual([
+      0,
+      '',
+      'The runs of nightly are forgotten; of 1, 1 completed, 0 failed, 0 stopped.\n',
+    ]);
+    await call('PUT', '/v1/batches/none', {});
+    await call('POST', '/v1/batches/none/close');
+    await judge.judgeDue();
+    const none = await cli('wait --batch none');
+    expect([none.exitCode, none.stderr]).toEqual([
+      2,
+      expect.stringContaining('no run has joined the batch "none", and none can any more'),
+    ]);
+  });
+
+  test('wait --batch exits 5 where the batch is deleted meanwhile', async () => {
+    await call('PUT', '/v1/batches/nightly', {});
+    const { id } = await stateOf('nightly');
+    const wait = startCli(['wait', '--batch', 'nightly'], { env: env() });
+    await waitFor(() => wait.stderr().includes('is open'), { describe: 'the note' });
+    await call('DELETE', '/v1/batches/nightly');
+    expect([await wait.exitCode, wait.stderr()]).toEqual([
+      5,
+      expect.stringContaining(`there is no batch "${String(id)}"`),
+    ]);
   });
 
   test('show names the batches of a run, if it is in any', async () => {

@@ -1,9 +1,9 @@
-import { collectPages } from '../../client/pages.ts';
 import { DEFAULT_POLICY } from '../../core/watch/observation.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { LocalVerbs } from '../local/local-verbs.ts';
 import type { RunReader } from '../local/run-reader.ts';
+import { waitForBatch } from '../wait/batch.ts';
 import { waitThroughDaemon } from '../wait/daemon-account.ts';
 import { usageError } from '../exit.ts';
 import { waitTime } from '../options.ts';
@@ -42,7 +42,7 @@ export function addWaitVerb(cli: CommandLine, local: LocalVerbs): void {
     .option('--any', 'end with the first of several runs, and exit by it')
     .option('--source <name>', 'the source that the runs belong to')
     .option('--direct', 'ask Noxus itself, with NOXUS_API_KEY, and no daemon')
-    .option('--batch <name>', 'wait for the runs that this batch has now')
+    .option('--batch <name>', 'wait for all runs of this batch, also those that join later')
     .option('--file <path>', 'read run ids from a file, one on a line; - is standard input')
     .option('--json', 'print the results as one JSON document')
     .addHelpText('after', HELP)
@@ -64,6 +64,10 @@ Exit codes:
   130  Ctrl-C
 Of several runs the worst counts, in the order 1, 3, 5, 124, 4, 0; the wait ends with the last, or with
 --any with the first, which alone counts then.
+
+With --batch the wait ends once no run of the batch goes on and none can join: after it was closed, as
+many as it expects have joined, or none was active for an hour. --timeout ends it before, with 124 where
+the batch is still open.
 
 A run that the daemon does not watch yet is watched from now on, which needs the scope write too. The
 watch notifies no endpoint and goes on when the wait ends early; \`runwatch unwatch\` ends it. Where no
@@ -91,7 +95,12 @@ async function wait(
   if (isDirect && (flags.source !== undefined || flags.url !== undefined)) {
     throw usageError('--direct knows no daemon, and so neither --url nor --source');
   }
-  if (flags.batch !== undefined) return waitForBatch(cli, { ids, flags }, flags.batch);
+  if (flags.batch !== undefined) {
+    if (ids.length > 0 || flags.file !== undefined || isDirect) {
+      throw usageError('--batch names the runs: leave out run ids, --file and --direct');
+    }
+    return waitForBatch(cli, flags, flags.batch);
+  }
   const runIds = await readGoodRunIds(ids, flags.file, cli.io);
   const request = { ids: runIds, flags };
   if (isDirect) return waitDirectly(cli, local, request);
@@ -109,24 +118,6 @@ async function wait(
   }
   note(cli.io.stderr, `No daemon answers; asking ${cli.env.noxusBaseUrl} directly.`);
   return waitDirectly(cli, local, request);
-}
-
-/** Waits for the runs that a batch has now; those that join later are not waited for. */
-async function waitForBatch(
-  cli: CommandLine,
-  { ids, flags }: WaitRequest,
-  batch: string,
-): Promise<number> {
-  if (ids.length > 0 || flags.file !== undefined || flags.direct === true) {
-    throw usageError('--batch names the runs: leave out run ids, --file and --direct');
-  }
-  const client = await cli.connect(flags);
-  const query = { batch, source: flags.source };
-  const list = (page: object) => client.listWatches({ ...query, ...page });
-  const { data: watches } = await collectPages(list, Infinity);
-  if (watches.length === 0) throw usageError(`the batch "${plain(batch)}" has no runs so far`);
-  const runs = watches.map(({ run_id: runId, source }) => ({ runId, source }));
-  return waitThroughDaemon(runs, cli, flags, flags.timeout);
 }
 
 /** Why no daemon can be asked; null when one answers, whatever it says. */

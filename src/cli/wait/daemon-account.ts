@@ -1,10 +1,11 @@
 import type { RunRef } from '../../client/client.ts';
+import type { SettledRun } from '../../client/wait-settle.ts';
 import type { CommandLine } from '../command-line.ts';
 import { usageError } from '../exit.ts';
 import type { DaemonFlags } from '../verb.ts';
-import { waitForRuns } from './wait.ts';
+import { printResults, settleShown } from './wait.ts';
 
-interface DaemonWaitFlags extends DaemonFlags {
+export interface DaemonWaitFlags extends DaemonFlags {
   throughFeedback?: boolean;
   any?: boolean;
   json?: boolean;
@@ -16,19 +17,29 @@ interface DaemonWaitFlags extends DaemonFlags {
  * @param timeoutMs undefined to wait until the watches expire
  * @returns the exit code of the worst verdict
  */
-export function waitThroughDaemon(
+export async function waitThroughDaemon(
   runs: readonly RunRef[],
   cli: CommandLine,
   flags: DaemonWaitFlags,
   timeoutMs?: number,
 ): Promise<number> {
+  const results = await settleThroughDaemon(runs, cli, flags, timeoutMs);
+  return printResults(results, { cli, json: flags.json === true });
+}
+
+/** {@link waitThroughDaemon} without its results on stdout. */
+export function settleThroughDaemon(
+  runs: readonly RunRef[],
+  cli: CommandLine,
+  flags: DaemonWaitFlags,
+  timeoutMs?: number,
+): Promise<SettledRun[]> {
   const ids = runs.map(({ runId }) => runId);
   if (new Set(ids).size < ids.length) {
     throw usageError('two of the runs have the same id: wait for those of one source at a time');
   }
-  return waitForRuns(ids, {
+  return settleShown(ids, {
     cli,
-    json: flags.json === true,
     any: flags.any,
     timeoutMs,
     openObserver: async (signal) => {

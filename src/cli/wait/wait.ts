@@ -3,7 +3,12 @@ import { shortIds } from '../../core/run/short-id.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import type { WaitObserver } from '../../client/wait-observer.ts';
 import { settleRuns, type SettledRun } from '../../client/wait-settle.ts';
-import { worstVerdict, type RunView, type Verdict } from '../../client/wait-verdict.ts';
+import {
+  worstVerdict,
+  type RunView,
+  type Verdict,
+  type VerdictKind,
+} from '../../client/wait-verdict.ts';
 import type { CommandLine } from '../command-line.ts';
 import type { Output } from '../output.ts';
 import { number, paint, plain } from '../render/text.ts';
@@ -27,11 +32,20 @@ interface WaitOptions {
  */
 export async function waitForRuns(
   runIds: readonly string[],
-  { cli, openObserver, json, any, timeoutMs }: WaitOptions,
+  options: WaitOptions,
 ): Promise<number> {
+  const { cli, json } = options;
+  return printResults(await settleShown(runIds, options), { cli, json });
+}
+
+/** Waits for runs and shows how they come on. */
+export async function settleShown(
+  runIds: readonly string[],
+  { cli, openObserver, any, timeoutMs }: Omit<WaitOptions, 'json'>,
+): Promise<SettledRun[]> {
   const display = await createWaitDisplay(cli.io.stderr, runIds);
   try {
-    const results = await settleRuns(runIds, {
+    return await settleRuns(runIds, {
       openObserver,
       any,
       timeoutMs,
@@ -39,17 +53,30 @@ export async function waitForRuns(
       onUpdate: (runId, view) => display.update(runId, view),
       onVerdict: (runId, verdict) => display.settle(runId, verdict),
     });
-    display.stop();
-    return printResults(results, cli, json);
   } finally {
     display.stop();
   }
 }
 
-function printResults(results: readonly SettledRun[], { io }: CommandLine, json: boolean): number {
-  const exitCode = exitCodeOfVerdict(worstVerdict(results.map(({ verdict }) => verdict.kind)));
+/** What the runs belong to that were waited for, and how the wait for that ended. */
+interface WaitedBatch {
+  name: string;
+  state: string;
+  verdict: VerdictKind | null;
+}
+
+/** @returns the exit code of the worst verdict */
+export function printResults(
+  results: readonly SettledRun[],
+  { cli: { io }, json, batch }: { cli: CommandLine; json: boolean; batch?: WaitedBatch },
+): number {
+  const kinds = results.map(({ verdict }) => verdict.kind);
+  const exitCode = exitCodeOfVerdict(
+    worstVerdict([...kinds, ...(batch?.verdict ? [batch.verdict] : [])]),
+  );
   if (json) {
-    writeJson(io.stdout, { exit_code: exitCode, results: results.map(present) });
+    const about = batch && { batch: { name: batch.name, state: batch.state } };
+    writeJson(io.stdout, { exit_code: exitCode, ...about, results: results.map(present) });
     return exitCode;
   }
   const { colors } = io.stdout;
