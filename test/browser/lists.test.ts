@@ -175,7 +175,7 @@ describe.each(Object.entries(ROUTES))('the screen %s with long names', (name, { 
         // Tables of the page of a run scroll by themselves.
         const parts = /^(Run|Delivery|Alert)$/.test(name) || size.width === 700 ? 'dialog' : FITS;
         const isSettled = async () => (await overflows(page, parts)).length === 0;
-        await waitFor(isSettled, { timeoutMs: 10_000 }).catch(() => undefined);
+        await waitFor(isSettled, { timeoutMs: 60_000 }).catch(() => undefined);
         expect(await overflows(page, parts)).toEqual([]);
       });
     },

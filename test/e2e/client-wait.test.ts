@@ -56,7 +56,7 @@ test('client.wait says of runs that take longer than its time that it is up, and
   const [long, done] = [noxus.add({}).id, noxus.add({}).id];
   noxus.setStatus(done, 'completed', 100);
   expect(await client.wait([long, done], { any: true })).toMatchObject([{ run_id: done }]);
-  expect(await client.wait([done, long], { timeoutMs: 2_000 })).toMatchObject([
+  expect(await client.wait([done, long], { timeoutMs: 6_000 })).toMatchObject([
     { result: 'completed' },
     { result: 'timed_out', error: { code: 'timed_out' } },
   ]);

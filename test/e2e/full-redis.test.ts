@@ -16,7 +16,6 @@ import { waitFor } from '../support/wait-for.ts';
 
 const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 const RUNS = 100;
-const PATIENCE = { timeoutMs: 60_000 };
 
 let noxus: Simulator;
 let receiver: Receiver;
@@ -84,7 +83,7 @@ async function watchRuns(daemon: DaemonProcess, runIds: readonly string[]): Prom
   await waitFor(async () => {
     const watches = await readAll<WatchJson>(daemon, '/v1/watches');
     return watches.length === runIds.length && watches.every(({ run }) => run !== null);
-  }, PATIENCE);
+  });
 }
 
 const addRun = () => noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
@@ -96,23 +95,23 @@ test('a daemon that keeps less frees a Redis that is full, and goes on', async (
   const stillRunning = addRun();
   await watchRuns(daemon, [...runIds, stillRunning]);
   for (const runId of runIds) noxus.setStatus(runId, 'completed');
-  await waitFor(() => runIds.every((runId) => notified(runId) > 0), PATIENCE);
+  await waitFor(() => runIds.every((runId) => notified(runId) > 0));
   await waitUntilAllDelivered(daemon);
 
   const usedAfter = await usedBytes();
   await control.config('SET', 'maxmemory', String(Math.round((usedBefore + usedAfter) / 2)));
-  await waitFor(async () => (await readyStatus(daemon)) === 503, PATIENCE);
+  await waitFor(async () => (await readyStatus(daemon)) === 503);
   expect(await daemon.api('/v1/watches', { run_id: addRun() })).toMatchObject({ status: 503 });
   noxus.setStatus(stillRunning, 'completed');
   await daemon.stop();
 
   const next = await start('1s');
-  await waitFor(async () => (await readyStatus(next)) === 200, PATIENCE);
-  await waitFor(() => notified(stillRunning) > 0, PATIENCE);
+  await waitFor(async () => (await readyStatus(next)) === 200);
+  await waitFor(() => notified(stillRunning) > 0);
   const another = addRun();
   expect((await next.api('/v1/watches', { run_id: another })).status).toBe(201);
   noxus.setStatus(another, 'completed');
-  await waitFor(() => notified(another) > 0, PATIENCE);
+  await waitFor(() => notified(another) > 0);
   await waitUntilAllDelivered(next);
   expect([...runIds, stillRunning, another].filter((runId) => notified(runId) !== 1)).toEqual([]);
   expect(next.stderr()).toBe('');
@@ -129,16 +128,16 @@ test('the own Redis takes writes again once its limit is raised by SIGHUP', asyn
   const data = new Redis(join(own, 'redis.sock'));
   try {
     await data.setrange('of-no-one', 70 * 1_024 ** 2, 'x');
-    await waitFor(async () => (await readyStatus(daemon)) === 503, PATIENCE);
+    await waitFor(async () => (await readyStatus(daemon)) === 503);
     expect(await daemon.api('/v1/watches', { run_id: addRun() })).toMatchObject({ status: 503 });
 
     await daemon.configure({ ...config, redis: { maxmemory: '512mb' } });
     daemon.signal('SIGHUP');
-    await waitFor(async () => (await readyStatus(daemon)) === 200, PATIENCE);
+    await waitFor(async () => (await readyStatus(daemon)) === 200);
     const run = addRun();
     expect((await daemon.api('/v1/watches', { run_id: run })).status).toBe(201);
     noxus.setStatus(run, 'completed');
-    await waitFor(() => notified(run) > 0, PATIENCE);
+    await waitFor(() => notified(run) > 0);
   } finally {
     data.disconnect();
     await daemon.stop();

@@ -295,7 +295,7 @@ async function live(): Promise<void> {
     await daemon.api(`/v1/watches/${id}/poll?source=ci`, {});
     await seen(id, 'ci', ({ state }) => state === 'finished');
   }
-  await waitFor(() => receiver.received.length > RUNS.length, { timeoutMs: 60_000 });
+  await waitFor(() => receiver.received.length > RUNS.length);
 }
 
 async function seen(id: string, source: string, isSeen: (watch: WatchJson) => boolean) {
@@ -305,7 +305,7 @@ async function seen(id: string, source: string, isSeen: (watch: WatchJson) => bo
       last = await watchOf(id, source);
       return isSeen(last);
     },
-    { describe: () => `${source}/${id}, which is ${JSON.stringify(last)}`, timeoutMs: 60_000 },
+    { describe: () => `${source}/${id}, which is ${JSON.stringify(last)}` },
   );
 }
 

@@ -42,7 +42,7 @@ const KEY = 'key-of-the-main-source';
 
 function config() {
   noxus.useApiKey(KEY);
-  const main = { base_url: noxus.url, api_key: KEY, timeout: '1s' };
+  const main = { base_url: noxus.url, api_key: KEY, timeout: '4s' };
   const { port } = hostile.address() as AddressInfo;
   return {
     sources: {

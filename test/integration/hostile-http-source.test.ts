@@ -194,7 +194,7 @@ async function waitForWatch(id: string, isGood: (watch: WatchJson) => boolean): 
       last = await watchOf(id);
       return isGood(last) ? last : null;
     },
-    { describe: () => `run ${id}, which is ${JSON.stringify(last)}`, timeoutMs: 60_000 },
+    { describe: () => `run ${id}, which is ${JSON.stringify(last)}` },
   );
 }
 
@@ -217,7 +217,7 @@ async function end(id: string): Promise<string[]> {
       await pollNow(id);
       return toldOf(id).some(({ type }) => type === 'run.completed');
     },
-    { describe: `the end of ${id}`, timeoutMs: 60_000 },
+    { describe: `the end of ${id}` },
   );
   return toldOf(id).map(({ type }) => type);
 }
@@ -576,7 +576,7 @@ test('a run that is different at each read makes few events, and its end is one 
       created: reads * 1e9,
     })(response, own);
   });
-  await waitFor(() => reads > 40, { timeoutMs: 60_000 });
+  await waitFor(() => reads > 40);
   const types = await end(id);
   const count = (wanted: string) => types.filter((type) => type === wanted).length;
   expect(count('run.status_unknown')).toBeLessThanOrEqual(3);
@@ -704,14 +704,10 @@ test.each<[string, typeof listed]>([
   const growth = await growthWhile(async () => {
     const run_id = `listed-${++runs}`;
     expect((await call('watches', { run_id, source: 'lister' })).status).toBe(201);
-    await waitFor(() => pages > 2, { timeoutMs: 60_000 });
+    await waitFor(() => pages > 2);
     answers.set(run_id, says({ status: 'done' }));
-    await waitFor(
-      () =>
-        receiver.received.some(
-          ({ body, type }) => type === 'run.completed' && body.includes(run_id),
-        ),
-      { timeoutMs: 60_000 },
+    await waitFor(() =>
+      receiver.received.some(({ body, type }) => type === 'run.completed' && body.includes(run_id)),
     );
   });
   expect(growth).toBeLessThan(mostHeld(flooded));
