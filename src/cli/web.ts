@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { Option } from 'commander';
+import { withoutEndSlash } from '../core/end-slash.ts';
 import type { CommandLine } from './command-line.ts';
 import { EXIT } from './exit.ts';
 import type { DaemonFlags } from './verb.ts';
@@ -37,7 +38,7 @@ export async function openWeb(
   for (const [name, value] of Object.entries(query)) {
     if (value !== undefined) search.set(names[name] ?? name, textOf(value));
   }
-  const base = (flags.url ?? cli.env.publicUrl ?? cli.env.daemonUrl).replace(/\/+$/, '');
+  const base = withoutEndSlash(flags.url ?? cli.env.publicUrl ?? cli.env.daemonUrl);
   const url = `${base}${path}${search.size === 0 ? '' : `?${search.toString()}`}`;
   cli.io.stdout.write(`${url}\n`);
   await openInBrowser(url, cli.env.hasDisplay);

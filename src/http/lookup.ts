@@ -1,4 +1,5 @@
 import type { FastifyRequest } from 'fastify';
+import { withoutEndSlash } from '../core/end-slash.ts';
 import type { Complete } from '../core/records.ts';
 import { ID_PATTERN, ID_SHAPE } from '../core/run/id.ts';
 import { dashboardUrl } from '../core/run/links.ts';
@@ -101,7 +102,7 @@ const UNKNOWN: RunAddresses['traits'] = {
 /** Whether a URL is that of a run in a dashboard: `runs/<source>/<id>` below its root. */
 function isPageOfRun({ host, pathname }: URL, root: string): boolean {
   const dashboard = new URL(root);
-  const runs = `${dashboard.pathname.replace(/\/+$/, '')}/runs/`;
+  const runs = `${withoutEndSlash(dashboard.pathname)}/runs/`;
   return (
     host === dashboard.host &&
     pathname.startsWith(runs) &&

@@ -1,6 +1,7 @@
 import { fastifyHelmet } from '@fastify/helmet';
 import { fastify, type FastifyInstance, type FastifyServerOptions } from 'fastify';
 import type { Config } from '../config/schema.ts';
+import { withoutEndSlash } from '../core/end-slash.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { Daemon } from '../daemon.ts';
 import { accessLog } from './access-log.ts';
@@ -131,7 +132,7 @@ function openApp(publicUrl: string | undefined, limits: ConnectionLimits): Fasti
  * others do not.
  */
 function rewriting(publicUrl: string | undefined): Pick<FastifyServerOptions, 'rewriteUrl'> {
-  const prefix = publicUrl === undefined ? '' : new URL(publicUrl).pathname.replace(/\/+$/, '');
+  const prefix = publicUrl === undefined ? '' : withoutEndSlash(new URL(publicUrl).pathname);
   if (prefix === '') return {};
   return {
     rewriteUrl: ({ url = '/' }) => (url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : url),

@@ -3,6 +3,7 @@ import { didYouMean, formatProblem, suggest } from '../../config/problems.ts';
 import type { Config, HttpSourceConfig, SourceConfig } from '../../config/schema.ts';
 import { loadSourceAuthorities } from '../../config/tls-files.ts';
 import { readRegularFile } from '../../config/read-file.ts';
+import { withoutEndSlash } from '../../core/end-slash.ts';
 import { createLinksOf } from '../../core/run/links.ts';
 import { addressesOf, runsAt } from '../../core/run/run-address.ts';
 import type { PollResult, RunSnapshot } from '../../core/run/snapshot.ts';
@@ -269,7 +270,7 @@ async function tryNoxus(
 }
 
 function urlOf({ base_url: base }: SourceConfig, path: string): string {
-  return `${base.replace(/\/+$/, '')}/${path}`;
+  return `${withoutEndSlash(base)}/${path}`;
 }
 
 /** @param files of recorded answers, in the order of the requests; undefined for one that was not given */

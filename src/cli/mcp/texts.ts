@@ -11,6 +11,7 @@ import type {
   WatchView,
   WorkflowsView,
 } from '../../client/types.ts';
+import { withoutEndSlash } from '../../core/end-slash.ts';
 import { suppressedText } from '../../core/alert/suppression.ts';
 import { visibleLine } from '../../core/control-characters.ts';
 import { dashboardUrl } from '../../core/run/links.ts';
@@ -50,7 +51,7 @@ function pairsText(record: Readonly<Record<string, string>>): string {
 
 /** The page of the dashboard that the parts of its path name. */
 function pageOf(dashboard: string, ...parts: string[]): string {
-  return [dashboard.replace(/\/+$/, ''), ...parts.map(encodeURIComponent)].join('/');
+  return [withoutEndSlash(dashboard), ...parts.map(encodeURIComponent)].join('/');
 }
 
 type Item = AttentionView['data'][number];

@@ -1,3 +1,4 @@
+import { withoutEndSlash } from '../end-slash.ts';
 import type { WorkflowKey } from '../cadence/phase.ts';
 import type { WatchKey } from '../watch/watch.ts';
 import { parseIdTemplate, splitId, type IdTemplate } from '../source/run-template.ts';
@@ -66,12 +67,12 @@ function pathIn(template: string): { start: number; end: number } {
 /** The page of a run in the dashboard. */
 export function dashboardUrl(publicUrl: string, { source, runId }: WatchKey): string {
   const path = `runs/${encodeURIComponent(source)}/${encodeURIComponent(runId)}`;
-  return `${publicUrl.replace(/\/+$/, '')}/${path}`;
+  return `${withoutEndSlash(publicUrl)}/${path}`;
 }
 
 /** The page of a batch in the dashboard, by its id: its name may come to stand for a later one. */
 export function batchPageUrl(publicUrl: string, { id }: { id: string }): string {
-  return `${publicUrl.replace(/\/+$/, '')}/batches/${id}`;
+  return `${withoutEndSlash(publicUrl)}/batches/${id}`;
 }
 
 /** The parts of the configuration that name workflows and say where runs are found. */

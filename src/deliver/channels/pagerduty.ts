@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { withoutEndSlash } from '../../core/end-slash.ts';
 import { TEST_EVENT_TYPE } from '../../core/event/event.ts';
 import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { Channel } from './channel.ts';
@@ -24,7 +25,7 @@ export function createPagerDutyChannel(
   { routingKey, apiUrl, wording, timeoutMs }: PagerDutyService,
   http: HttpAttempts,
 ): Channel {
-  const url = new URL(`${apiUrl.replace(/\/+$/, '')}/v2/enqueue`);
+  const url = new URL(`${withoutEndSlash(apiUrl)}/v2/enqueue`);
   const service = { url, confidential: [routingKey], timeoutMs, verdictOn };
   return {
     async send(message, signal, mayStart) {

@@ -1,4 +1,5 @@
 import type { EndpointConfig } from '../../config/schema.ts';
+import { withoutEndSlash } from '../../core/end-slash.ts';
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
 import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { AlertMessageStore } from '../../redis/stores/alert-store.ts';
@@ -187,7 +188,7 @@ function serviceOf({ token, timeoutMs }: SlackBot) {
 }
 
 async function callSlack(bot: SlackBot, http: HttpAttempts, call: Call): Promise<Called> {
-  const url = new URL(`${bot.apiUrl.replace(/\/+$/, '')}/${call.method}`);
+  const url = new URL(`${withoutEndSlash(bot.apiUrl)}/${call.method}`);
   const sent = await sendJson({ ...serviceOf(bot), url }, call, http);
   const answer = readAnswer(sent.result);
   return {

@@ -1,6 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks';
 import type { EventView } from '../../client/types.ts';
-import { api } from '../api/calls.ts';
 import type { Batch, Watch } from '../api/types.ts';
 import { memberStatus, type MemberStatus } from '../../core/batch.ts';
 import { address, href, isKiosk, runPath } from '../app/router.ts';
@@ -8,12 +7,11 @@ import { Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Chips } from '../parts/chips.tsx';
 import { countText, plural, statusText } from '../parts/format.ts';
 import { useLive } from '../parts/hooks.ts';
-import { PAGE_SIZE, useList } from '../parts/list.ts';
+import { PAGE_SIZE } from '../parts/list.ts';
 import { toneOf } from '../parts/status.tsx';
 import { inOrder } from '../parts/statuses.tsx';
-import { learnNames } from '../parts/workflow-names.ts';
 import { keyOfRun, workflowOf } from './runs-columns.tsx';
-import { namedOf, patched } from './runs.tsx';
+import { patched, useRunList } from './runs.tsx';
 
 /** A way in which a run of a batch can stand. */
 interface MemberKind {
@@ -94,15 +92,7 @@ const isRough = (status: MemberStatus | undefined) =>
 /** The runs of a batch, page by page; they change as events say, and with the counts of the batch. */
 function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
   const asked = { batch: batch.id, ...(wanted && MEMBER_KINDS[wanted].query) };
-  const list = useList<Watch>(
-    JSON.stringify(asked),
-    async (paging, signal) => {
-      const page = await api.watches({ ...asked, ...paging }, signal);
-      learnNames(page.data.map(namedOf));
-      return page;
-    },
-    keyOfRun,
-  );
+  const list = useRunList(asked);
   const count = wanted === undefined ? batch.total : (batch.by_status[wanted] ?? 0);
   const held = useRef({ isHeld: false, isStale: false });
   const settle = () => {

@@ -24,15 +24,7 @@ export function Runs() {
   const { query } = address.value;
   const asked = askedOf<WatchQuery>(RUN_FILTERS, query);
   const text = query.get('q') ?? '';
-  const list = useList<Watch>(
-    JSON.stringify(asked),
-    async (paging, signal) => {
-      const page = await api.watches({ ...asked, ...paging }, signal);
-      learnNames(page.data.map(namedOf));
-      return page;
-    },
-    keyOfRun,
-  );
+  const list = useRunList(asked);
   const items = useMemo(() => matchingText(list.items, text), [list.items, text]);
   const head = useLoaded(
     `total ${JSON.stringify(asked)}`,
@@ -80,6 +72,19 @@ export function Runs() {
         />
       )}
     </>
+  );
+}
+
+/** The runs that a query finds, page by page. */
+export function useRunList(asked: Parameters<typeof api.watches>[0]): List<Watch> {
+  return useList<Watch>(
+    JSON.stringify(asked),
+    async (paging, signal) => {
+      const page = await api.watches({ ...asked, ...paging }, signal);
+      learnNames(page.data.map(namedOf));
+      return page;
+    },
+    keyOfRun,
   );
 }
 
