@@ -33,10 +33,13 @@ import type { Process } from '../process.ts';
 import type { StoredBatch } from '../redis/stores/batch-store.ts';
 
 /** How often batches are taken that another process marked and did not judge, ms. */
-const EVERY_MS = 5_000;
+const EVERY_MS = 2_000;
 
-/** A batch that is taken and not judged, as by a process that has died, is taken again after this time, ms. */
-const LEASE_MS = 10_000;
+/**
+ * A batch that is taken and not judged, as by a process that has died, is taken again after this time, ms: within five
+ * seconds, as all else that a killed process leaves. Two that judge the same batch write one end.
+ */
+const LEASE_MS = 3_000;
 
 /** Batches taken at a time. */
 const MOST = 20;

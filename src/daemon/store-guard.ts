@@ -298,7 +298,7 @@ const WHAT = {
 } as const satisfies Record<LossReason, string>;
 
 const REMEDY =
-  'watches that a process remembers are registered again; register others again yourself. Give Redis an append-only file, and keep other users from emptying it';
+  'watches that a process remembers are registered again, in no batch; register others, and the runs of batches, again yourself. Give Redis an append-only file, and keep other users from emptying it';
 
 interface LossFacts {
   reason: LossReason;

@@ -300,6 +300,24 @@ describe('batch', () => {
     expect(new Set(items.map(({ id }) => id))).toEqual(new Set([first.id, second.id]));
   });
 
+  test('after Redis lost its data a list that is registered again makes a batch of all, also of runs that had ended', async () => {
+    await registerList(['a', 'b']);
+    const { id } = await current();
+    await poll('a', 'failed');
+    await redis.del(...(await stores.keysLeft()));
+    await setClock(NOON);
+    // A daemon remembers the run that goes on.
+    await register(['b'], null);
+    expect((await watches.get(key('b')))?.watch.batches).toEqual([]);
+    expect(await registerList(['a', 'b'])).toEqual(['created', 'merged']);
+    await poll('a', 'failed');
+    await poll('b', 'completed');
+    await daemon.judgeDue();
+    const [event] = await eventsOf('batch.completed');
+    expect(event?.data).toMatchObject({ total: 2, by_status: { completed: 1, failed: 1 } });
+    expect(event?.data['batch_id']).not.toBe(id);
+  });
+
   test('a run is in several batches, and ends in each', async () => {
     await register(['a'], 'one');
     await register(['a'], 'two');
