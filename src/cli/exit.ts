@@ -16,6 +16,9 @@ const USAGE = new Set([
   'kept_secret_untrusted',
   'schema_unknown',
   'store_missing',
+  'backup_exists',
+  'restore_not_empty',
+  'restore_unfinished',
   // What the daemon refuses because of what it was asked.
   'several_sources',
   'ambiguous_id',

@@ -6,6 +6,7 @@ import { distrust, ownUids } from '../config/read-file.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { KnownStore } from '../core/store-loss.ts';
 import { makeDirectory } from '../redis/make-directory.ts';
+import { holdsData } from '../redis/embedded/rescue.ts';
 import { isCode } from '../redis/file-lock.ts';
 
 /**
@@ -41,6 +42,26 @@ export async function needDataDirectory(path: string): Promise<void> {
   } catch (error) {
     throw unwritable(path, error);
   }
+}
+
+/** Where the data of a restore stand until they are whole. */
+export const RESTORING = 'restoring';
+
+/**
+ * Refuses a directory in which a restore was ended before its data were whole: it would become an empty store.
+ * @throws RunwatchError `restore_unfinished`
+ */
+export async function refuseUnfinished(path: string): Promise<void> {
+  const isBegun = await access(join(path, RESTORING)).then(
+    () => true,
+    () => false,
+  );
+  if (!isBegun || (await holdsData(path))) return;
+  throw new RunwatchError(
+    `the restore into ${path} was not finished: repeat \`runwatch store restore\`, or remove the directory ` +
+      `${join(path, RESTORING)} to begin with an empty store`,
+    { code: 'restore_unfinished' },
+  );
 }
 
 /** Of an error of the system, what it means and the cure; any other one as it is. */

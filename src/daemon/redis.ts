@@ -13,7 +13,7 @@ import { startEmbeddedRedis, type EmbeddedRedis } from '../redis/embedded/server
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import type { RedisSettings } from '../redis/target.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { needDataDirectory, unwritable } from './data-directory.ts';
+import { needDataDirectory, refuseUnfinished, unwritable } from './data-directory.ts';
 
 interface OpenRedisOptions {
   config: Config;
@@ -124,6 +124,7 @@ async function startOwnServer({
   lifecycle,
 }: OpenRedisOptions): Promise<EmbeddedRedis> {
   await needDataDirectory(config.data_dir);
+  await refuseUnfinished(config.data_dir);
   const server = await startEmbeddedRedis({
     dataDir: config.data_dir,
     ownDirs: privateDirectories(),

@@ -100,6 +100,8 @@ const MISSING: Partial<LocalVerbs> = {
   reencrypt: missing('reencrypt'),
   showStore: missing('store'),
   verifyStore: missing('store verify'),
+  backUpStore: missing('store backup'),
+  restoreStore: missing('store restore'),
   inspect: missing('inspect'),
   demo: missing('demo'),
 };

@@ -9,7 +9,7 @@ import type { LocalInspection } from './doctor.ts';
 import type { ReencryptFlags } from './reencrypt.ts';
 import type { RunReader, RunReaderSettings } from './run-reader.ts';
 import type { ServeOptions } from './serve.ts';
-import type { ShowStoreFlags, StoreFlags } from './store.ts';
+import type { BackupFlags, ShowStoreFlags, StoreFlags } from './store.ts';
 import type { TryFlags, TryView } from './try.ts';
 
 /**
@@ -64,9 +64,20 @@ export class LocalVerbs {
     return showStore(this.cli, flags);
   }
 
-  async verifyStore(flags: StoreFlags): Promise<number> {
+  /** @param file of a backup; null for the store itself */
+  async verifyStore(file: string | null, flags: StoreFlags): Promise<number> {
     const { verifyStore } = await import('./store.ts');
-    return verifyStore(this.cli, flags);
+    return verifyStore(this.cli, file, flags);
+  }
+
+  async backUpStore(path: string, flags: BackupFlags): Promise<number> {
+    const { backUpStore } = await import('./store.ts');
+    return backUpStore(this.cli, path, flags);
+  }
+
+  async restoreStore(file: string, flags: StoreFlags): Promise<number> {
+    const { restoreStore } = await import('./store.ts');
+    return restoreStore(this.cli, file, flags);
   }
 
   /** What is found out of an installation without its daemon. */

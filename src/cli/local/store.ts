@@ -1,6 +1,7 @@
 import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import { RunwatchError } from '../../core/errors.ts';
+import { backUp, restore, verifyBackup, type RestoreResult } from '../../daemon/backup.ts';
 import {
   formOf,
   openKeptStore,
@@ -14,11 +15,11 @@ import { createLifecycle, type Lifecycle } from '../../lifecycle.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
 import { renderInvalid } from './config.ts';
 import type { CommandLine } from '../command-line.ts';
-import { EXIT } from '../exit.ts';
+import { EXIT, usageError } from '../exit.ts';
 import type { Output } from '../output.ts';
 import { renderFields, renderTable, type Column } from '../render/table.ts';
 import { count, exactly, number, plain } from '../render/text.ts';
-import { writeJson } from '../report.ts';
+import { note, writeJson } from '../report.ts';
 
 /** Time to let go of Redis in, ms. */
 const CLOSE_MS = 5_000;
@@ -51,14 +52,107 @@ export async function showStore(cli: CommandLine, flags: ShowStoreFlags): Promis
 }
 
 /**
- * Reads every record of the store, and says what is wrong.
- * Throws RunwatchError of {@link openKeptStore} and {@link verify}.
+ * Reads every record of the store, or of a backup, and says what is wrong.
+ * Throws RunwatchError of {@link openKeptStore}, {@link verify} and {@link verifyBackup}.
  */
-export async function verifyStore(cli: CommandLine, flags: StoreFlags): Promise<number> {
+export async function verifyStore(
+  cli: CommandLine,
+  file: string | null,
+  flags: StoreFlags,
+): Promise<number> {
+  if (file !== null) {
+    return withConfig(cli, flags, async ({ config, log }) => {
+      const report = await verifyBackup({ file, prefix: config.redis.prefix, log });
+      return showReport(cli, report, flags.json);
+    });
+  }
   return withStore(cli, flags, async (store) => {
     const report = await verify(store);
     return showReport(cli, report, flags.json);
   });
+}
+
+export interface BackupFlags extends StoreFlags {
+  force: boolean;
+}
+
+/**
+ * Writes a backup of the store.
+ * Throws RunwatchError of {@link openKeptStore} and {@link backUp}.
+ */
+export async function backUpStore(
+  cli: CommandLine,
+  path: string,
+  flags: BackupFlags,
+): Promise<number> {
+  return withStore(cli, flags, async (store) => {
+    const { stdout, stderr } = cli.io;
+    const { file, bytes, at, form } = await backUp(store, path, flags);
+    const moment = new Date(at).toISOString();
+    if (flags.json) writeJson(stdout, { file, bytes, at: moment, form });
+    else
+      stdout.write(
+        `${plain(file)}: ${bytesText(bytes)}, form ${form ?? 'none'}, as of ${moment}\n`,
+      );
+    note(stderr, keysText(store.config));
+    return EXIT.ok;
+  });
+}
+
+/** The keys that are not configured, but kept in the data directory. */
+function filesOfKeys({ encryption, delivery }: Config): string[] {
+  return [
+    ...(encryption.keys.length > 0 ? [] : ['encryption-key']),
+    ...(delivery.signing_secret === undefined ? ['signing-secret'] : []),
+  ];
+}
+
+/** Where the secrets are without which a backup is of less use. */
+function keysText(config: Config): string {
+  const kept = filesOfKeys(config);
+  const dir = config.data_dir;
+  if (kept.length === 0)
+    return 'The keys of its secrets are not in it: keep those that are configured.';
+  return `The keys of its secrets are not in it: keep ${kept.join(' and ')} of ${plain(dir)} with it.`;
+}
+
+/**
+ * Makes a data directory of a backup.
+ * Throws RunwatchError `usage` without a directory, and those of {@link restore}.
+ */
+export async function restoreStore(
+  cli: CommandLine,
+  file: string,
+  flags: StoreFlags,
+): Promise<number> {
+  const { dataDir } = flags;
+  // The usual one may be that of a store in use: the one that is meant is to be named.
+  if (dataDir === undefined) {
+    throw usageError('name the directory to restore into: --data-dir <path>, an empty one');
+  }
+  return withConfig(cli, flags, async ({ config, log }) => {
+    const { stdout, stderr } = cli.io;
+    const backup = { file, prefix: config.redis.prefix, log };
+    const { report, ...restored } = await restore(backup, config.data_dir);
+    if (flags.json) writeJson(stdout, { ...restored, ...report });
+    else stdout.write(`${renderReport(report)}${restoredText(restored)}\n`);
+    const wanted = filesOfKeys(config);
+    if (wanted.length > 0) {
+      const files = wanted.join(' and ');
+      note(
+        stderr,
+        `Put ${files} of its store into ${plain(restored.dir)}, unless they are configured.`,
+      );
+    }
+    return report.problems.length === 0 ? EXIT.ok : EXIT.failure;
+  });
+}
+
+function restoredText({ dir, form, epoch }: Pick<RestoreResult, 'dir' | 'form' | 'epoch'>): string {
+  return (
+    `restored into ${plain(dir)}: form ${form ?? 'none'}, epoch ${epoch}\n` +
+    `start it with: runwatch serve --data-dir ${plain(dir)}`
+  );
 }
 
 function showReport({ io: { stdout } }: CommandLine, report: StoreReport, json: boolean): number {
@@ -169,7 +263,7 @@ function formText({ found, known, problem }: StoreSummary['form']): string {
 function epochText({ name, before }: NonNullable<StoreSummary['epoch']>): string {
   return before === 0
     ? `${plain(name)}, the first`
-    : `${plain(name)}, after ${number(before)} others`;
+    : `${plain(name)}, after ${count(before, 'other')}`;
 }
 
 function redisText({ is, place, version, persistence }: StoreSummary['redis']): string {

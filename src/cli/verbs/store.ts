@@ -14,10 +14,14 @@ interface ShowFlags extends Flags {
   dryRun?: boolean;
 }
 
+interface BackupFlags extends Flags {
+  force?: boolean;
+}
+
 export function addStoreVerb(cli: CommandLine, local: LocalVerbs): void {
   const store = cli.program
     .command('store')
-    .description('show what the store holds; verify it')
+    .description('show what the store holds; verify, back up, restore')
     .helpCommand(false)
     .allowExcessArguments();
   addFlags(store)
@@ -27,11 +31,29 @@ export function addStoreVerb(cli: CommandLine, local: LocalVerbs): void {
       refuseUnknownVerb(command);
       return cli.run(() => local.showStore({ ...given(flags), dryRun: flags.dryRun === true }));
     });
-  addFlags(store.command('verify'))
-    .description('read every record, and compare it with what points to it')
+  addFlags(store.command('verify [file]'))
+    .description(
+      'read every record, of a backup if one is given, and compare it with what points to it',
+    )
     .addHelpText('after', VERIFY_HELP)
-    .action((_flags: Flags, command: Command) =>
-      cli.run(() => local.verifyStore(given(command.optsWithGlobals<Flags>()))),
+    .action((file: string | undefined, _flags: Flags, command: Command) =>
+      cli.run(() => local.verifyStore(file ?? null, given(command.optsWithGlobals<Flags>()))),
+    );
+  addFlags(store.command('backup <path>'))
+    .description('write all that Redis holds into a file, while daemons go on')
+    .option('--force', 'replace a file that is there')
+    .addHelpText('after', BACKUP_HELP)
+    .action((path: string, { force }: BackupFlags, command: Command) =>
+      cli.run(() => {
+        const flags = given(command.optsWithGlobals<Flags>());
+        return local.backUpStore(path, { ...flags, force: force === true });
+      }),
+    );
+  addFlags(store.command('restore <file>'))
+    .description('make a data directory of a backup: an empty one, named by --data-dir')
+    .addHelpText('after', RESTORE_HELP)
+    .action((file: string, _flags: Flags, command: Command) =>
+      cli.run(() => local.restoreStore(file, given(command.optsWithGlobals<Flags>()))),
     );
 }
 
@@ -55,7 +77,26 @@ A daemon derives what is missing, stray or miscounted from the records again, wi
 
 Examples:
   runwatch store verify
+  runwatch store verify /backup/runwatch.rdb
   runwatch store verify --json | jq '.problems[].count'`;
+
+const BACKUP_HELP = `
+The file has its name only once it is whole and on disk; in a directory it is named by the time. It is what a
+replica of Redis gets, so that it needs no file of the server, and the right to SYNC. Of a Redis that others use,
+it holds their keys, too. Keep encryption-key and signing-secret of the data directory with it, unless
+RUNWATCH_ENCRYPTION_KEY and RUNWATCH_SIGNING_SECRET are set: the secrets in the backup are encrypted.
+
+Examples:
+  runwatch store backup /backup
+  runwatch store backup /backup/runwatch.rdb --force`;
+
+const RESTORE_HELP = `
+Put the files encryption-key and signing-secret of the store into the directory before or after. A restored store
+begins a new epoch: cursors of before answer 410. Deliveries that were pending in it are sent again, under their
+ids. Exits 1 where the backup has problems; it is restored all the same.
+
+Examples:
+  runwatch store restore /backup/runwatch.rdb --data-dir /var/lib/runwatch`;
 
 /** Adds the options of all verbs about the store. */
 function addFlags(command: Command): Command {

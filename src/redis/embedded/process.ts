@@ -27,7 +27,8 @@ import { DISCONNECT_TIMEOUT_MS } from '../target.ts';
 const BASE_CONFIG = fileURLToPath(new URL('config/redis.conf', PACKAGE_ROOT));
 const BINARIES = ['redis-server', 'valkey-server'];
 const PID_FILE = 'redis.pid';
-const LOG_FILE = 'redis.log';
+/** Where a server writes its log, in its data directory. */
+export const LOG_FILE = 'redis.log';
 const LAST_LINES = 5;
 const EXIT_TIMEOUT_MS = 10_000;
 
@@ -42,8 +43,7 @@ export async function spawnServer(dataDir: string): Promise<ChildProcess> {
   await rename(logPath, `${logPath}.1`).catch((error: unknown) => {
     if (!isCode(error, 'ENOENT')) throw error;
   });
-  const server = await findServer();
-  if (server === null) throw noServer();
+  const server = await needServer();
   const output = await open(logPath, 'w', 0o600);
   try {
     return await spawnOn(dataDir, server, output.fd);
@@ -52,8 +52,11 @@ export async function spawnServer(dataDir: string): Promise<ChildProcess> {
   }
 }
 
-function noServer(): RunwatchError {
-  return new RunwatchError(
+/** The server that is installed. @throws RunwatchError `redis_server_missing` */
+export async function needServer(): Promise<InstalledServer> {
+  const server = await findServer();
+  if (server !== null) return server;
+  throw new RunwatchError(
     'runwatch found no redis-server or valkey-server on PATH: install the package redis-server ' +
       '(apt), redis (apk, brew) or valkey (dnf), or set REDIS_URL to a Redis that runs already.',
     { code: 'redis_server_missing' },
@@ -87,11 +90,11 @@ const PRIVATE_UMASK = 0o077;
 
 async function spawnOn(
   dir: string,
-  { binary, version }: InstalledServer,
+  server: InstalledServer,
   output: number,
 ): Promise<ChildProcess> {
   const umask = process.umask(PRIVATE_UMASK);
-  const child = spawn(binary, [BASE_CONFIG, ...overrides(dir, version)], {
+  const child = spawn(server.binary, argumentsOf(dir, server), {
     cwd: dir,
     detached: true,
     stdio: ['ignore', output, output],
@@ -100,6 +103,11 @@ async function spawnOn(
   await once(child, 'spawn');
   child.unref();
   return child;
+}
+
+/** The arguments of a server that works in a directory. */
+export function argumentsOf(dir: string, { version }: InstalledServer): string[] {
+  return [BASE_CONFIG, ...overrides(dir, version)];
 }
 
 /** The socket is named without its directory: the server works in there, and paths may be long. */

@@ -53,6 +53,9 @@ export async function findLoss(dataDir: string, place: Place): Promise<Loss | nu
   return socket === place.socket ? null : loss(`the socket of Redis in ${dataDir} is gone`);
 }
 
+/** The append-only file, or its directory: of Redis 7 and later, and of 6.2. */
+export const APPEND_ONLY_NAMES = ['appendonlydir', 'appendonly.aof'];
+
 /** Names of the append-only file: of Redis 7 and later, where it is whole by its manifest, and of 6.2. */
 const DATA_FILES = [join('appendonlydir', 'appendonly.aof.manifest'), 'appendonly.aof'];
 
@@ -86,6 +89,19 @@ export async function keepData(
   await control.config('SET', 'dir', dataDir);
   // From here on the directory is the server's own, also for another attempt.
   place.directory = (await identify(dataDir)).directory;
+  await writeAppendOnlyFile(control, dataDir, touch);
+}
+
+/**
+ * Lets a server without an append-only file write one of all that it holds, and go on with it.
+ * @param touch called while it takes
+ * @throws RunwatchError `data_not_written`
+ */
+export async function writeAppendOnlyFile(
+  control: Redis,
+  dataDir: string,
+  touch: () => Promise<void>,
+): Promise<void> {
   await control.config('SET', 'appendonly', 'yes');
   let state = await writingState(control);
   while (state === 'under way') {

@@ -1,0 +1,265 @@
+import { randomInt, randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { link, mkdtemp, open, readdir, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { privateDirectories } from '../config/paths.ts';
+import { messageOf, RunwatchError } from '../core/errors.ts';
+import { newName } from '../core/event/ids.ts';
+import { epochsAfter } from '../core/store-loss.ts';
+import { createRedisConnections } from '../redis/connection.ts';
+import { APPEND_ONLY_NAMES, writeAppendOnlyFile } from '../redis/embedded/rescue.ts';
+import { loadSnapshot, type ScratchServer } from '../redis/embedded/scratch.ts';
+import { shutDown } from '../redis/embedded/process.ts';
+import { isCode } from '../redis/file-lock.ts';
+import { makeDirectory } from '../redis/make-directory.ts';
+import { writeSnapshot } from '../redis/snapshot.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import { checkDataDirectory, RESTORING } from './data-directory.ts';
+import { formOf, verify, type KeptStore, type StoreReport } from './kept-store.ts';
+import { createStores, type Stores } from './stores.ts';
+
+/** What was written. */
+export interface BackupResult {
+  file: string;
+  bytes: number;
+  /** When the store was as the backup has it, ms since the epoch. */
+  at: number;
+  form: string | null;
+}
+
+interface BackupOptions {
+  /** Replaces a file that is there. */
+  force: boolean;
+}
+
+/**
+ * Writes all that Redis holds at one moment into a file, while daemons go on. The file has its name only once it is
+ * whole and on disk.
+ * @param path the file, or a directory in which it gets a name by the time
+ * @throws RunwatchError `backup_exists`, `backup_unwritable`, and those of {@link writeSnapshot}
+ */
+export async function backUp(
+  { connections, stores }: KeptStore,
+  path: string,
+  { force }: BackupOptions,
+): Promise<BackupResult> {
+  const file = await fileOf(path);
+  if (!force && (await isThere(file))) throw exists(file);
+  await needRoom(dirname(file), (await stores.memory.figures())?.used ?? 0);
+  const { found: form } = await formOf(stores);
+  const draft = `${file}.${randomUUID()}.part`;
+  try {
+    const written = await writeDraft(connections, draft);
+    // A link never replaces a file that came meanwhile.
+    if (force) await rename(draft, file);
+    else await link(draft, file);
+    await syncDirectory(dirname(file));
+    return { file, form, ...written };
+  } catch (error) {
+    throw isCode(error, 'EEXIST') ? exists(file) : unwritable(file, error);
+  } finally {
+    await rm(draft, { force: true });
+  }
+}
+
+async function writeDraft({ commands }: KeptStore['connections'], draft: string) {
+  const file = await open(draft, 'wx', 0o600);
+  const redis = commands.duplicate({ retryStrategy: () => null });
+  const failed = once(redis, 'error').then(([error]) => {
+    throw error;
+  });
+  failed.catch(() => undefined);
+  try {
+    if (redis.status !== 'ready') await Promise.race([once(redis, 'ready'), failed]);
+    const written = await writeSnapshot(redis, (data) => file.appendFile(data));
+    await file.sync();
+    return written;
+  } finally {
+    redis.disconnect();
+    await file.close();
+  }
+}
+
+/** A directory takes a file that is named by the time. */
+async function fileOf(path: string): Promise<string> {
+  const found = await stat(path).catch((error: unknown) => {
+    if (isCode(error, 'ENOENT')) return null;
+    throw unwritable(path, error);
+  });
+  if (found?.isDirectory() !== true) return path;
+  const at = new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '');
+  return join(path, `runwatch-${at}.rdb`);
+}
+
+async function isThere(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
+/** A snapshot has at least this share of what the same takes in memory. */
+const LEAST_SHARE = 0.25;
+
+async function needRoom(dir: string, memory: number): Promise<void> {
+  const { bavail, bsize } = await statfs(dir).catch((error: unknown) => {
+    throw unwritable(dir, error);
+  });
+  const free = bavail * bsize;
+  if (free >= LEAST_SHARE * memory) return;
+  const [has, wants] = [free, LEAST_SHARE * memory].map((bytes) => `${Math.ceil(bytes / 1e6)} MB`);
+  throw new RunwatchError(`${dir} has ${has} free, and the backup takes ${wants} or more`, {
+    code: 'backup_unwritable',
+  });
+}
+
+function exists(file: string): RunwatchError {
+  return new RunwatchError(`${file} is there: name another file, or replace it with --force`, {
+    code: 'backup_exists',
+  });
+}
+
+/** Of an error of the system, what it means; any other one as it is. */
+function unwritable(path: string, error: unknown): unknown {
+  if (!(error instanceof Error) || !('syscall' in error)) return error;
+  return new RunwatchError(`the backup cannot be written to ${path}: ${messageOf(error)}`, {
+    code: 'backup_unwritable',
+    cause: error,
+  });
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+interface BackupFile {
+  file: string;
+  prefix: string;
+  log: Logger;
+}
+
+/**
+ * Reads every record of a backup, in a server of its own that ends afterwards.
+ * @throws RunwatchError `backup_unreadable`, `backup_foreign`, and those of {@link verify}
+ */
+export async function verifyBackup(backup: BackupFile): Promise<StoreReport> {
+  const dir = await realpath(await mkdtemp(join(tmpdir(), 'runwatch-verify-')));
+  try {
+    return await withLoaded(backup, dir, (loaded) => verify(loaded));
+  } finally {
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+type Loaded = Pick<KeptStore, 'connections' | 'stores'> & { server: ScratchServer };
+
+async function withLoaded<Result>(
+  { file, prefix, log }: BackupFile,
+  dir: string,
+  work: (loaded: Loaded) => Promise<Result>,
+): Promise<Result> {
+  const server = await loadSnapshot(await readable(file), dir, privateDirectories());
+  // That it keeps nothing on disk is meant.
+  const quiet = log.child({}, { level: 'error' });
+  const settings = { url: server.socketPath, prefix };
+  const connections = createRedisConnections({ settings, log: quiet });
+  try {
+    await connections.ready();
+    const stores = createStores(connections, prefix);
+    await needRecords(stores, file, prefix);
+    return await work({ server, connections, stores });
+  } finally {
+    await connections.close();
+    await server.close();
+  }
+}
+
+/** Without it, a server would start empty. */
+async function readable(file: string): Promise<string> {
+  try {
+    await (await open(file, 'r')).close();
+    return await realpath(file);
+  } catch (error) {
+    throw new RunwatchError(`the backup ${file} cannot be read: ${messageOf(error)}`, {
+      code: 'backup_unreadable',
+      cause: error,
+    });
+  }
+}
+
+async function needRecords(stores: Stores, file: string, prefix: string): Promise<void> {
+  const { found } = await formOf(stores);
+  if (found !== null) return;
+  throw new RunwatchError(
+    `${file} holds nothing of runwatch with the prefix ${prefix}: is redis.prefix that of its store?`,
+    { code: 'backup_foreign' },
+  );
+}
+
+/** What was restored. */
+export interface RestoreResult {
+  dir: string;
+  form: string | null;
+  /** The epoch that begins with the restored store. */
+  epoch: string;
+  report: StoreReport;
+}
+
+/** What may be in a directory that a backup is restored into: the secrets of the store. */
+const SECRETS: ReadonlySet<string> = new Set(['encryption-key', 'signing-secret']);
+
+/**
+ * Makes the data directory of an own Redis of a backup. Its data have their name only once they are whole, so that a
+ * restore which is killed leaves none, and may be repeated.
+ * @throws RunwatchError `restore_not_empty`, and those of {@link verifyBackup}
+ */
+export async function restore(backup: BackupFile, dataDir: string): Promise<RestoreResult> {
+  await checkDataDirectory(dataDir);
+  await makeDirectory(dataDir);
+  const dir = await realpath(dataDir);
+  await needEmpty(dir);
+  const staging = join(dir, RESTORING);
+  await rm(staging, { recursive: true, force: true });
+  const restored = await withLoaded(backup, staging, async ({ server, stores, ...loaded }) => {
+    const report = await verify({ stores, ...loaded });
+    const epoch = await beginEpoch(stores);
+    await writeAppendOnlyFile(server.control, staging, async () => undefined);
+    const { found: form } = await formOf(stores);
+    await shutDown(server.control);
+    return { dir, form, epoch, report };
+  });
+  for (const name of APPEND_ONLY_NAMES) {
+    await rename(join(staging, name), join(dir, name)).catch((error: unknown) => {
+      if (!isCode(error, 'ENOENT')) throw error;
+    });
+  }
+  await syncDirectory(dir);
+  await rm(staging, { recursive: true, force: true });
+  return restored;
+}
+
+async function needEmpty(dir: string): Promise<void> {
+  const first = (await readdir(dir)).find((name) => name !== RESTORING && !SECRETS.has(name));
+  if (first === undefined) return;
+  throw new RunwatchError(
+    `${dir} is not empty, it has ${first}: a backup is restored into an empty directory, or one with ` +
+      'the files encryption-key and signing-secret alone',
+    { code: 'restore_not_empty' },
+  );
+}
+
+/** A store that went back is another one: cursors of what came after the backup mean nothing here. */
+async function beginEpoch({ epochs }: Stores): Promise<string> {
+  const found = await epochs.read();
+  const next = newName(randomInt);
+  const known = { epoch: found.epochs[0] ?? next, events: found.events, watches: found.watches };
+  const nothing = { event: null, damage: { deliveries: 0, events: 0 } };
+  await epochs.renew(found.epochs, epochsAfter(next, known, found), nothing);
+  return next;
+}

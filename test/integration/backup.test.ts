@@ -1,0 +1,193 @@
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
+import { loadConfig } from '../../src/config/load.ts';
+import { backUp, restore, verifyBackup } from '../../src/daemon/backup.ts';
+import { openKeptStore, summarize } from '../../src/daemon/kept-store.ts';
+import { openRedis } from '../../src/daemon/redis.ts';
+import { createLifecycle } from '../../src/lifecycle.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { createLogger } from '../../src/telemetry/logger.ts';
+import { tempDir } from '../support/daemon-process.ts';
+import { aRun, fillStore } from '../support/kept-runs.ts';
+import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
+import { closeConnection, openStores } from '../support/stores.ts';
+
+const log = createLogger({ level: 'silent', destination: process.stderr });
+const prefix = 'runwatch';
+let home: string;
+let redis: PrivateRedis;
+let stores: ReturnType<typeof openStores>;
+
+beforeAll(async () => {
+  [home, redis] = await Promise.all([tempDir(), startPrivateRedis()]);
+  stores = openStores({ url: redis.url, prefix });
+  await stores.forms.claim('0');
+  await stores.epochs.begin('abcdefgh');
+  await stores.redis.config('SET', 'repl-diskless-sync-delay', '0');
+  await fillStore(stores);
+});
+
+afterAll(async () => {
+  await stores.close();
+  await redis.stop();
+  await rm(home, { recursive: true, force: true });
+});
+
+/** The configuration of a verb. */
+function configOf(env: Record<string, string>) {
+  const given = { NOXUS_API_KEY: 'nox', RUNWATCH_DATA_DIR: home, ...env };
+  const loaded = loadConfig({ purpose: 'command', env: given, cwd: home });
+  if (loaded.kind === 'invalid') throw new Error(JSON.stringify(loaded.problems));
+  return loaded.config;
+}
+
+/** The store of a configuration, as a verb reaches it. */
+async function open(env: Record<string, string>, user: object = {}) {
+  const lifecycle = createLifecycle(log);
+  const given = configOf(env);
+  const config = { ...given, redis: { ...given.redis, ...user } };
+  const kept = await openKeptStore({ config, log, lifecycle });
+  return { ...kept, close: () => lifecycle.stop(5_000) };
+}
+
+async function backUpTo(path: string, force = false) {
+  const kept = await open({ REDIS_URL: `unix://${redis.url}` });
+  try {
+    return await backUp(kept, path, { force });
+  } finally {
+    await kept.close();
+  }
+}
+
+const wholeFile = () => join(home, 'whole.rdb');
+
+test('a backup that is made under load is of one moment, and is restored as it was', async () => {
+  const over = new AbortController();
+  const work = async () => {
+    for (let at = 0; !over.signal.aborted; at += 1) await aRun(stores, `loaded-${at}`, 'running');
+  };
+  const working = work();
+  const written = await backUpTo(wholeFile());
+  over.abort();
+  await working;
+  expect(written).toMatchObject({ file: wholeFile(), form: stores.forms.newest });
+  const { size, mode } = await stat(wholeFile());
+  expect([size, mode & 0o777]).toEqual([written.bytes, 0o600]);
+  const file = wholeFile();
+  expect(await verifyBackup({ file, prefix, log })).toMatchObject({ problems: [] });
+
+  const dir = join(home, 'restored');
+  const restored = await restore({ file, prefix, log }, dir);
+  expect(restored).toMatchObject({ report: { problems: [] }, form: written.form });
+  expect((await readdir(dir)).toSorted()).toEqual(['appendonlydir']);
+  const kept = await open({ RUNWATCH_DATA_DIR: dir });
+  expect(await summarize(kept)).toMatchObject({
+    epoch: { name: restored.epoch, before: 1 },
+    redis: { is: 'own', persistence: 'append_only_file' },
+    kept: { watches: { ended: 3, packed: 1 } },
+  });
+  await kept.close();
+});
+
+test('a backup replaces a file only where that is asked for, and leaves no other', async () => {
+  const dir = join(home, 'backups');
+  await mkdir(dir);
+  const file = join(dir, 'a.rdb');
+  await writeFile(file, 'another');
+  await expect(backUpTo(file)).rejects.toMatchObject({ code: 'backup_exists' });
+  expect(await readFile(file, 'utf8')).toBe('another');
+  await backUpTo(file, true);
+  expect((await readFile(file, 'latin1')).slice(0, 5)).toBe('REDIS');
+  expect(await readdir(dir)).toEqual(['a.rdb']);
+  await backUpTo(dir);
+  expect(await readdir(dir)).toEqual([
+    'a.rdb',
+    expect.stringMatching(/^runwatch-\d{8}T\d{6}Z\.rdb$/),
+  ]);
+  await expect(backUpTo(join(dir, 'no', 'a.rdb'))).rejects.toMatchObject({
+    code: 'backup_unwritable',
+    message: expect.stringContaining('no such file or directory'),
+  });
+});
+
+test('a user without the right to SYNC is told what is needed, and no file is left', async () => {
+  const admin = new Redis(redis.url);
+  await admin.call('ACL', 'SETUSER', 'bare', 'on', '>secret', '~*', '&*', '+@all', '-sync');
+  await closeConnection(admin);
+  const bare = await open(
+    { REDIS_URL: `unix://${redis.url}` },
+    { username: 'bare', password: 'secret' },
+  );
+  await expect(backUp(bare, join(home, 'no.rdb'), { force: false })).rejects.toMatchObject({
+    code: 'snapshot_refused',
+    message: expect.stringContaining('the right to SYNC'),
+  });
+  await bare.close();
+  expect((await readdir(home)).filter((name) => name.startsWith('no.rdb'))).toEqual([]);
+});
+
+test('a file that was cut off is refused, wherever, and so is what is no backup', async () => {
+  const whole = await readFile(wholeFile());
+  const file = join(home, 'cut.rdb');
+  for (const share of [0, 0.001, 0.3, 0.7, 0.999]) {
+    await writeFile(file, whole.subarray(0, Math.floor(whole.length * share)));
+    await expect(verifyBackup({ file, prefix, log })).rejects.toMatchObject({
+      code: 'backup_unreadable',
+    });
+  }
+  const bent = Buffer.from(whole);
+  bent[Math.floor(whole.length / 2)]! ^= 0xff;
+  await writeFile(file, bent);
+  await expect(verifyBackup({ file, prefix, log })).rejects.toMatchObject({
+    code: 'backup_unreadable',
+  });
+  await expect(verifyBackup({ file: join(home, 'none.rdb'), prefix, log })).rejects.toMatchObject({
+    code: 'backup_unreadable',
+    message: expect.stringContaining('ENOENT'),
+  });
+  const other = { file: wholeFile(), prefix: 'other', log };
+  await expect(verifyBackup(other)).rejects.toMatchObject({ code: 'backup_foreign' });
+});
+
+test('problems of a backup are found in it', async () => {
+  const keys = createKeys(prefix);
+  await stores.redis.hincrby(keys.deliveryCounts, 'planned', 1);
+  const file = join(home, 'wrong.rdb');
+  await backUpTo(file);
+  await stores.redis.hincrby(keys.deliveryCounts, 'planned', -1);
+  const { problems } = await verifyBackup({ file, prefix, log });
+  expect(problems).toMatchObject([{ problem: 'miscounted', kind: 'ledger', count: 1 }]);
+});
+
+test('a backup is restored into a directory that has its secrets, and into no other one', async () => {
+  const dir = join(home, 'used');
+  await mkdir(dir, { mode: 0o700 });
+  for (const name of ['encryption-key', 'signing-secret']) await writeFile(join(dir, name), 'k');
+  await writeFile(join(dir, 'mine'), 'x');
+  const backup = { file: wholeFile(), prefix, log };
+  await expect(restore(backup, dir)).rejects.toMatchObject({
+    code: 'restore_not_empty',
+    message: expect.stringContaining('it has mine'),
+  });
+  await rm(join(dir, 'mine'));
+  await restore(backup, dir);
+  expect((await readdir(dir)).toSorted()).toEqual([
+    'appendonlydir',
+    'encryption-key',
+    'signing-secret',
+  ]);
+});
+
+test('a restore that was ended half-way is no store, and is repeated', async () => {
+  const dir = join(home, 'half');
+  await mkdir(join(dir, 'restoring', 'appendonlydir'), { recursive: true, mode: 0o700 });
+  const config = configOf({ RUNWATCH_DATA_DIR: dir });
+  const lifecycle = createLifecycle(log);
+  await expect(openRedis({ config, log, lifecycle })).rejects.toMatchObject({
+    code: 'restore_unfinished',
+  });
+  await restore({ file: wholeFile(), prefix, log }, dir);
+  expect(await readdir(dir)).toEqual(['appendonlydir']);
+});
