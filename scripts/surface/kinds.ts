@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import * as client from '../../src/client/client.ts';
+import * as webhook from '../../src/client/webhook.ts';
 import { apiAnswers, apiRequests, events } from './api.ts';
 import { cliExits, cliFlags, cliJson } from './command-line.ts';
 import { type Direction, type Entries, type Entry, plain } from './entry.ts';
@@ -23,6 +25,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   'cli-json': { direction: 'gives', read: cliJson },
   'cli-exits': { direction: 'gives', read: cliExits },
   metrics: { direction: 'gives', read: metrics },
+  'package-exports': { direction: 'gives', read: packageExports },
 };
 
 async function configuration(root: string): Promise<Entries> {
@@ -59,4 +62,15 @@ async function metrics(root: string): Promise<Entries> {
     for (const label of labels.match(/\w+/g) ?? []) found.set(`${name}{${label}}`, plain('label'));
   }
   return found;
+}
+
+/** What programs import, and the methods of a client; types stand in no recording. */
+function packageExports(): Promise<Entries> {
+  const exported = { client, webhook, 'client createClient()': client.createClient() };
+  const found = new Map<string, Entry>();
+  for (const [place, values] of Object.entries(exported)) {
+    for (const [name, value] of Object.entries(values))
+      found.set(`${place} ${name}`, plain(typeof value));
+  }
+  return Promise.resolve(found);
 }
