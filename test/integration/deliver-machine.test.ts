@@ -270,4 +270,13 @@ describe('random sequences of answers, pauses, restarts and losses', () => {
       { numRuns: 20 },
     );
   });
+
+  test('no random sequence holds up a delivery to an endpoint with a rate', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60, size: 'max' }), (steps) =>
+        live(steps, { foldMost: 8, rate: 1 }),
+      ),
+      { numRuns: 20 },
+    );
+  });
 });

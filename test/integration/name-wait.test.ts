@@ -5,6 +5,7 @@ import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { NAME_WAIT_MS } from '../../src/core/delivery/name-wait.ts';
 import type { SentEventType } from '../../src/core/event/event.ts';
 import { newWatch } from '../support/builders.ts';
+import { expectInvariants } from '../support/delivery-invariants.ts';
 import { deliveryRig, type DeliveryRig } from '../support/delivery-rig.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -307,6 +308,7 @@ test('whenever names become known and processes die, messages cover the events t
         for (const { type, knownMs } of events) {
           await plan('people', areExpected ? knownMs : 0, [type]);
         }
+        const ids = (await list()).map(({ id }) => id);
         await rig.answerAll('ok', process);
         if (isPaused) await rig.turn('people', resume);
         const mayDie = areExpected && dies !== 'never';
@@ -319,6 +321,7 @@ test('whenever names become known and processes die, messages cover the events t
         for (const ms of [300, 20, 680, 20, 980, 20, 80]) {
           await rig.advance(ms);
           await rig.answerAll('ok', process);
+          await expectInvariants(rig, ids);
         }
       }
       expect(rig.open()).toEqual([]);

@@ -114,8 +114,9 @@ export function deliveryRig(options: RigOptions = {}) {
   const errors: unknown[] = [];
   const processes = new Map<string, RigProcess>();
   let isRetried = false;
-  const { foldMost: _none, ...ofOrigins } = limits;
-  // Webhooks of watches never fold.
+  // Webhooks of watches never fold, and have no pace.
+  const { foldMost: _none, ...unfolded } = limits;
+  const ofOrigins = { ...unfolded, rate: null };
   const limitsOf = (pool: string) => (isOrigin(pool) ? ofOrigins : limits);
   const config = configSchema.parse({ data_dir: '/nowhere', endpoints: { ops: { type: 'log' } } });
   Object.assign(config.delivery, { concurrency: options.capacity ?? 1_000 });
