@@ -148,19 +148,25 @@ describe('page of a batch', () => {
     });
   });
 
-  test('of 201 runs of a batch, the page shows 200 and the others when it is asked', async () => {
+  test('of 201 runs of a batch, the page shows 200 and the others when it is asked, and follows these', async () => {
+    const oldest = await join('running');
     const steps = [{ after_ms: 1, status: 'completed', progress: 100 }];
-    const watches = Array.from({ length: 201 }, () => ({
+    const watches = Array.from({ length: 200 }, () => ({
       run_id: stage.noxus.add({ age_ms: 60_000, steps }).id,
     }));
     await api('/v1/watches/batch', { watches, batch: name });
-    await waitFor(async () => (await current()).state === 'completed', { timeoutMs: 120_000 });
+    await waitFor(async () => (await current()).by_status.completed === 200, {
+      timeoutMs: 120_000,
+    });
     await withPage(`/batches/${name}`, async (page) => {
       await page.getByText('200 of 201 runs').waitFor();
       expect(await page.locator('.cell').count()).toBe(200);
       await page.getByRole('button', { name: 'Show more' }).click();
       await page.locator('.cell').nth(200).waitFor();
       expect(await page.getByRole('button', { name: 'Show more' }).count()).toBe(0);
+      await cell(page, oldest).getByText('R', { exact: true }).waitFor();
+      await api(`/v1/watches/${oldest}`, undefined, 'DELETE');
+      await cell(page, oldest).getByText('X', { exact: true }).waitFor();
     });
   });
 

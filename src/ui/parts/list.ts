@@ -22,6 +22,8 @@ export interface List<Item> {
   reload: () => void;
   /** The same, unless the rows are held as the page comes. @returns false where they were, and stayed */
   refresh: (isHeld: () => boolean) => Promise<boolean>;
+  /** Reads the rows again that are shown, which keep their places. An error leaves them as they are. */
+  renew: () => Promise<void>;
   /** Changes rows in place. */
   patch: (change: (item: Item) => Item) => void;
 }
@@ -117,14 +119,21 @@ export function useList<Item>(
     loadMore: () => {
       if (shown.cursor !== null && !current.current.isBusy) void load(shown.cursor);
     },
+    renew: async () => {
+      const { stop } = current.current;
+      const after = await renewed(shown, current.current, stop.signal).catch(() => UNCHANGED);
+      if (!stop.signal.aborted) setState(after);
+    },
     patch: useCallback((change) => {
       setState((before) => changed(before, change));
     }, []),
   };
 }
 
+const UNCHANGED = <Item>(before: State<Item>): State<Item> => before;
+
 /**
- * Reads rows again that a user has come back to: as many pages as were read. Rows keep their places, and new ones are
+ * Reads rows again, as those that a user has come back to: as many pages as were read. Rows keep their places, and new ones are
  * not among them.
  * @returns the change of the state
  */

@@ -40,6 +40,9 @@ const MEMBER_KINDS: Readonly<Record<MemberStatus, MemberKind>> = {
   cancelled: { letter: 'X', query: { state: 'cancelled' } },
 };
 
+/** Of so many runs each is read again as the counts change; beyond, they change as events say alone. */
+const MOST_RENEWED = 2_000;
+
 /** The status that the address names; undefined for none. */
 function wantedIn(text: string | null): MemberStatus | undefined {
   return (Object.keys(MEMBER_KINDS) as MemberStatus[]).find((status) => status === text);
@@ -94,11 +97,21 @@ function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
   const asked = { batch: batch.id, ...(wanted && MEMBER_KINDS[wanted].query) };
   const list = useRunList(asked);
   const count = wanted === undefined ? batch.total : (batch.by_status[wanted] ?? 0);
-  const held = useRef({ isHeld: false, isStale: false });
+  const held = useRef({ isHeld: false, isStale: false, isBusy: false });
   const settle = () => {
-    if (held.current.isHeld || !held.current.isStale) return;
+    const { isHeld, isStale, isBusy } = held.current;
+    const isMany = list.items.length > PAGE_SIZE;
+    if (!isStale || isBusy || (isHeld && !isMany)) return;
     held.current.isStale = false;
-    list.reload();
+    if (!isMany) return list.reload();
+    if (list.items.length > MOST_RENEWED) return;
+    void renew();
+  };
+  const renew = async () => {
+    held.current.isBusy = true;
+    await list.renew();
+    held.current.isBusy = false;
+    settle();
   };
   const hold = (isHeld: boolean) => {
     held.current.isHeld = isHeld;
@@ -106,7 +119,7 @@ function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
   };
   // No event says that a run joins, that it is watched no more, or what its first poll found.
   useEffect(() => {
-    if (!list.isRead || list.items.length > PAGE_SIZE) return;
+    if (!list.isRead) return;
     held.current.isStale = true;
     settle();
   }, [JSON.stringify(batch.by_status)]);
