@@ -25,6 +25,7 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   'cli-json': { direction: 'gives', read: cliJson },
   'cli-exits': { direction: 'gives', read: cliExits },
   metrics: { direction: 'gives', read: metrics },
+  'readiness-checks': { direction: 'gives', read: readinessChecks },
   'package-exports': { direction: 'gives', read: packageExports },
 };
 
@@ -62,6 +63,12 @@ async function metrics(root: string): Promise<Entries> {
     for (const label of labels.match(/\w+/g) ?? []) found.set(`${name}{${label}}`, plain('label'));
   }
   return found;
+}
+
+async function readinessChecks(root: string): Promise<Entries> {
+  const text = await readFile(join(root, 'test/goldens/readyz.txt'), 'utf8');
+  const names = [...text.matchAll(/^check (.+)$/gm)];
+  return new Map(names.map(([, name = '']) => [name, plain('check')]));
 }
 
 /** What programs import, and the methods of a client; types stand in no recording. */
