@@ -54,7 +54,12 @@ export class Daemon extends Process {
   readonly tokens: Tokens;
   readonly reload: Reload;
 
-  constructor(opened: Opened, ownServer: EmbeddedRedis | null) {
+  /** @param onlyShows whether this process only shows what the store holds: its parts are not started */
+  constructor(
+    opened: Opened,
+    ownServer: EmbeddedRedis | null,
+    readonly onlyShows = false,
+  ) {
     super(opened);
     const { config, stores } = this;
     this.systemEvents = new SystemEvents(this);
@@ -104,6 +109,8 @@ export class Daemon extends Process {
   start(lifecycle: Lifecycle): void {
     const { connections, processes, poller, deliverer, unconfigured, statistics, alerting } = this;
     lifecycle.onStop('tracing', (withinMs) => this.tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
+    lifecycle.onStop('webhook connections', () => deliverer.agents.close());
+    if (this.onlyShows) return;
     // Before Redis is closed: it restores what the close would lose.
     this.dataDirectory.start();
     lifecycle.onStop('data directory', () => this.dataDirectory.stop());
@@ -111,7 +118,6 @@ export class Daemon extends Process {
     lifecycle.onStop('janitor', () => this.janitor.stop());
     // Running work cannot end while Redis is away: other processes take it over.
     const mustForce = () => connections.state().kind !== 'ok';
-    lifecycle.onStop('webhook connections', () => deliverer.agents.close());
     // First to start and last to stop: only a process with a heartbeat claims work.
     processes.add(deliverer.claims);
     processes.add(alerting);

@@ -125,6 +125,13 @@ interface SessionView {
   token: string | null;
   scopes: readonly string[];
   version: string | null;
+  /** Of a daemon that only shows what the store holds. */
+  only_shows?: true;
+}
+
+/** A daemon that only shows what the store holds refuses every change, so that none is offered. */
+function withoutChanges(view: SessionView): SessionView {
+  return { ...view, scopes: view.scopes.filter((scope) => scope === 'read'), only_shows: true };
 }
 
 function refuseEnd(cause: unknown): never {
@@ -137,26 +144,24 @@ const SIGNED_OUT: SessionView = { state: 'signed_out', token: null, scopes: [], 
 
 const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (
   app,
-  { daemon: { tokens, version }, sessions },
+  { daemon: { tokens, version, onlyShows }, sessions },
 ) => {
   // These routes take requests without a token: one has at most 1 KiB, and comes at once.
   const options = { bodyLimit: 2_048, config: { open: true, limitMs: 3_000 } };
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
-  const viewOf = ({ name: token, scopes }: TokenConfig): SessionView => ({
-    state: 'signed_in',
-    token,
-    scopes,
-    version,
-  });
+  const asOffered = (view: SessionView) => (onlyShows ? withoutChanges(view) : view);
+  const viewOf = ({ name: token, scopes }: TokenConfig): SessionView =>
+    asOffered({ state: 'signed_in', token, scopes, version });
 
   app.get(
     '/session',
     { ...options, schema: { hide: true } },
     async (request, reply): Promise<SessionView> => {
       if (!tokens.areNeeded()) {
-        return { state: 'open', token: null, scopes: ['read', 'write', 'admin'], version };
+        const scopes = ['read', 'write', 'admin'];
+        return asOffered({ state: 'open', token: null, scopes, version });
       }
       const session = sessions.find(request);
       if (session?.isProved !== true || (await sessions.isEnded(session))) return SIGNED_OUT;

@@ -49,8 +49,12 @@ export class Health {
       ...degradedBy('descriptors', hostShortages.trouble()),
       ...degradedBy('store', storeGuard.trouble(), ...storeConditions.troubles()),
       ...memoryChecks(figures),
-      workerCheck('poll workers', poller.isRunning()),
-      workerCheck('delivery worker', deliverer.isRunning()),
+      ...(daemon.onlyShows
+        ? onlyShowsChecks()
+        : [
+            workerCheck('poll workers', poller.isRunning()),
+            workerCheck('delivery worker', deliverer.isRunning()),
+          ]),
       sourcesCheck(closed, unknown),
       ...pollsChecks(poller.sources),
       ...discoveryChecks(troubles),
@@ -132,6 +136,14 @@ function daysText(days: number): string {
 
 function workerCheck(name: string, running: boolean): HealthCheck {
   return { name, status: running ? 'ok' : 'failed', detail: running ? 'running' : 'not running' };
+}
+
+/** Of a daemon that was started with --no-deliver. */
+function onlyShowsChecks(): HealthCheck[] {
+  return [
+    { name: 'poll workers', status: 'degraded', detail: '--no-deliver: nothing is polled' },
+    { name: 'delivery worker', status: 'degraded', detail: '--no-deliver: nothing is sent' },
+  ];
 }
 
 /** No line while no polls are overdue, and runs are read as often as they are to be. */

@@ -1,5 +1,10 @@
 import { fastifyHelmet } from '@fastify/helmet';
-import { fastify, type FastifyInstance, type FastifyServerOptions } from 'fastify';
+import {
+  fastify,
+  type FastifyInstance,
+  type FastifyRequest,
+  type FastifyServerOptions,
+} from 'fastify';
 import type { Config } from '../config/schema.ts';
 import { withoutEndSlash } from '../core/end-slash.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
@@ -180,6 +185,18 @@ function registerPlugins(app: FastifyInstance, made: Made): void {
   void app.register(apiRoutes, { ...made, sessions, prefix: '/v1' });
 }
 
+/** What only previews, as rehearsals do, is asked with the scope of reading. */
+async function refuseChanges({ method, routeOptions: { config } }: FastifyRequest): Promise<void> {
+  const reads =
+    method === 'GET' || method === 'HEAD' || !('scope' in config) || config.scope === 'read';
+  if (reads) return;
+  throw refusal(
+    'only_shows',
+    'it was started with --no-deliver, so that it polls and sends nothing and changes nothing in the store: start ' +
+      'it without, to go on with this store',
+  );
+}
+
 async function apiRoutes(
   app: FastifyInstance,
   { daemon, services, sessions, limits }: Made & { sessions: Sessions },
@@ -187,6 +204,7 @@ async function apiRoutes(
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
+  if (daemon.onlyShows) app.addHook('onRequest', refuseChanges);
   await app.register(idempotency, { repeats: services.repeats });
   await app.register(unreachableStore, { connections: daemon.connections });
   await app.register(heavyReads, { waitMs: limits.heavyReadWaitMs });

@@ -27,6 +27,8 @@ export interface ServeOptions {
   logLevel?: string;
   /** Refuses to start where the configuration cannot work. */
   strict?: boolean;
+  /** False only shows what the store holds. */
+  deliver?: boolean;
 }
 
 /** Starts the daemon, and has the lifecycle stop it. */
@@ -37,6 +39,7 @@ type StartDaemon = (options: {
   log: Logger;
   eventLog: EventLog;
   version: string;
+  deliver: boolean | undefined;
   lifecycle: Lifecycle;
 }) => Promise<{ reload(loaded: LoadedConfig | InvalidConfig): void }>;
 
@@ -56,7 +59,7 @@ export async function serve(
   startDaemon: StartDaemon,
   host: ServedProcess,
 ): Promise<number> {
-  const { configPath, strict, ...flags } = options;
+  const { configPath, strict, deliver, ...flags } = options;
   const load = () => loadConfig({ purpose: 'serve', flags, configPath, strict });
   const loaded = load();
   if (loaded.kind === 'invalid') {
@@ -109,7 +112,7 @@ export async function serve(
   });
   const { version } = cli;
   const started = startOrUndo(lifecycle, timeoutMs, () =>
-    startDaemon({ config, tracing, rereadHeaders, log, eventLog, version, lifecycle }),
+    startDaemon({ config, tracing, rereadHeaders, log, eventLog, version, deliver, lifecycle }),
   ).catch((error: unknown) => {
     // A signal while it was starting is a stop in good order, too, whatever the start made of it.
     if (!signalled) throw error;

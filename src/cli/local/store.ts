@@ -151,6 +151,7 @@ export async function restoreStore(
 function restoredText({ dir, form, epoch }: Pick<RestoreResult, 'dir' | 'form' | 'epoch'>): string {
   return (
     `restored into ${plain(dir)}: form ${form ?? 'none'}, epoch ${epoch}\n` +
+    `look at it with: runwatch serve --no-deliver --data-dir ${plain(dir)}\n` +
     `start it with: runwatch serve --data-dir ${plain(dir)}`
   );
 }

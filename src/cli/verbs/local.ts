@@ -25,6 +25,7 @@ export function addServeVerb(cli: CommandLine, local: LocalVerbs): void {
     .option('--data-dir <path>', 'where the own Redis keeps its data')
     .addOption(new Option('--log-level <level>', 'what is logged').choices(LOG_LEVELS))
     .option('--strict', 'refuse a configuration that cannot work, instead of warning')
+    .option('--no-deliver', 'only show what the store holds: poll, send, judge and delete nothing')
     .addHelpText('after', SERVE_HELP)
     .action(({ config, ...flags }: ServeFlags) =>
       cli.runUnguarded(() =>
@@ -39,7 +40,8 @@ Redis of its own. SIGTERM or Ctrl-C ends it in order; a second one ends it at on
 
 Examples:
   NOXUS_API_KEY=... runwatch serve
-  runwatch serve --config /etc/runwatch/runwatch.yaml --log-level debug`;
+  runwatch serve --config /etc/runwatch/runwatch.yaml --log-level debug
+  runwatch serve --no-deliver --data-dir /tmp/trial    a look at a restored backup`;
 
 interface ShowConfigFlags {
   config?: string;

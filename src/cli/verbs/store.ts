@@ -93,7 +93,8 @@ Examples:
 const RESTORE_HELP = `
 Put the files encryption-key and signing-secret of the store into the directory before or after. A restored store
 begins a new epoch: cursors of before answer 410. Deliveries that were pending in it are sent again, under their
-ids. Exits 1 where the backup has problems; it is restored all the same.
+ids. Look at it with \`runwatch serve --no-deliver\` first. Exits 1 where the backup has problems; it is restored
+all the same.
 
 Examples:
   runwatch store restore /backup/runwatch.rdb --data-dir /var/lib/runwatch`;

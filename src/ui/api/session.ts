@@ -12,6 +12,8 @@ interface Session {
   token: string | null;
   scopes: readonly string[];
   version: string | null;
+  /** The daemon was started with --no-deliver. */
+  only_shows?: boolean;
 }
 
 const UNKNOWN: Session = { state: 'unknown', token: null, scopes: [], version: null };

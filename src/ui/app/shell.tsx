@@ -36,6 +36,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <div class="stage">
         <TopBar />
         <main id="main" tabIndex={-1}>
+          <OnlyShows />
           <Lost />
           {children}
         </main>
@@ -256,6 +257,17 @@ function Lost() {
       The daemon has not answered since <Clock at={new Date(state.since).toISOString()} />: what is
       shown is from then, and is loaded anew as soon as it answers.
       {state.code !== 'unreachable' && ` ${state.why}`}
+    </p>
+  );
+}
+
+/** What is shown stands still: without a word it would look as if nothing happened. */
+function OnlyShows() {
+  if (session.value.only_shows !== true) return null;
+  return (
+    <p class="notice warn" role="status">
+      This daemon only shows what the store holds (<code>--no-deliver</code>): nothing is polled or
+      sent.
     </p>
   );
 }

@@ -1,0 +1,196 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { access, cp, mkdir, readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { routes, type Route } from '../../src/http/schemas/routes.ts';
+import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
+import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
+import {
+  cleanEnv,
+  startDaemonProcess,
+  stopAll,
+  tempDir,
+  type DaemonProcess,
+} from '../support/daemon-process.ts';
+import { readAll, type DeliveryJson } from '../support/daemon-listings.ts';
+import { dumpRedis } from '../support/dump-redis.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
+const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
+
+let noxus: Simulator;
+let ops: Receiver;
+let home: string;
+const running: DaemonProcess[] = [];
+
+beforeAll(async () => {
+  [noxus, ops, home] = await Promise.all([
+    startSimulator(),
+    startReceiver({ secrets: [SECRET] }),
+    tempDir(),
+  ]);
+});
+
+afterAll(async () => {
+  await stopAll(running);
+  await Promise.all([ops.close(), noxus.close()]);
+  await rm(home, { recursive: true, force: true });
+});
+
+const live = () => join(home, 'live');
+const file = () => join(home, 'store.rdb');
+
+async function serve(dataDir: string, args: string[] = []): Promise<DaemonProcess> {
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const daemon = await startDaemonProcess({
+    dataDir,
+    args,
+    config: {
+      sources: {
+        default: {
+          base_url: noxus.url,
+          api_key: noxus.apiKey,
+          rate_limit: { requests: 1_000, per: '1s' },
+        },
+      },
+      endpoints: {
+        ops: { type: 'webhook', url: ops.url, secret: SECRET, events: ['run.completed'] },
+      },
+    },
+  });
+  running.push(daemon);
+  return daemon;
+}
+
+const store = (...args: string[]) => runBuiltCli(['store', ...args], { NOXUS_API_KEY: 'nox' });
+
+/** Everything in the own Redis of a data directory, but for what answering and probing write. */
+async function contents(dataDir: string) {
+  const passing = /:(clock|write-probe)$/;
+  const found = await dumpRedis(join(dataDir, 'redis.sock'), 'runwatch');
+  return found.filter(({ key }) => !passing.test(key));
+}
+
+const pendingOf = async (daemon: DaemonProcess) =>
+  (await readAll<DeliveryJson>(daemon, '/v1/deliveries')).filter(({ state }) =>
+    ['pending', 'parked'].includes(state),
+  );
+
+const watch = (daemon: DaemonProcess, run_id: string) => daemon.api('/v1/watches', { run_id });
+
+const aRun = (status: string) => noxus.add({ steps: [{ after_ms: 0, status }] }).id;
+
+test('a backup under load is restored, verified, looked at without a message, and goes on', async () => {
+  const daemon = await serve(live());
+  await daemon.api('/v1/endpoints/ops/pause', {});
+  const ended = Array.from({ length: 10 }, () => aRun('completed'));
+  for (const id of ended) await watch(daemon, id);
+  await waitFor(async () => (await pendingOf(daemon)).length === ended.length);
+
+  const over = new AbortController();
+  const load = async () => {
+    while (!over.signal.aborted) await watch(daemon, aRun('running'));
+  };
+  const loading = load();
+  const made = await store('backup', file(), '--data-dir', live(), '--json');
+  over.abort();
+  await loading;
+  expect(made).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('encryption-key') });
+  expect(JSON.parse(made.stdout)).toMatchObject({ file: file(), form: expect.any(String) });
+  await daemon.stop('SIGKILL');
+
+  const trial = join(home, 'trial');
+  await mkdir(trial, { mode: 0o700 });
+  for (const name of ['encryption-key', 'signing-secret']) {
+    await cp(join(live(), name), join(trial, name));
+  }
+  const restored = await store('restore', file(), '--data-dir', trial);
+  expect([restored.exitCode, restored.stdout]).toEqual([0, expect.stringContaining('no problem')]);
+
+  const look = await serve(trial, ['--no-deliver']);
+  const before = await contents(trial);
+  expect(await pendingOf(look)).toHaveLength(ended.length);
+  for (const path of ['watches', 'events', 'attention', 'sources', 'endpoints', 'polling']) {
+    expect([path, (await look.api(`/v1/${path}`)).status]).toEqual([path, 200]);
+  }
+  const { status, body } = await look.api<string>('/readyz');
+  expect([status, body]).toEqual([200, expect.stringContaining('--no-deliver: nothing is sent')]);
+  for (const [route, answer] of await changesOf(look)) {
+    expect([route, answer]).toMatchObject([route, { status: 409, body: { code: 'only_shows' } }]);
+  }
+  expect((await look.api('/session')).body).toMatchObject({ scopes: ['read'], only_shows: true });
+  expect(await contents(trial)).toEqual(before);
+  expect(await look.stop()).toBe(0);
+  expect(ops.received).toEqual([]);
+
+  const last = await serve(trial);
+  const pending = await pendingOf(last);
+  expect(pending.map(({ run_id: id }) => id).toSorted()).toEqual(ended.toSorted());
+  await last.api('/v1/endpoints/ops/resume', {});
+  await waitFor(async () => (await pendingOf(last)).length === 0);
+  expect(ops.received).toHaveLength(pending.length);
+  const sent = new Set(ops.received.map(({ id }) => id));
+  expect(sent).toEqual(new Set(pending.map(({ event_id: id }) => id)));
+  expect(await last.stop()).toBe(0);
+});
+
+/** What each route of the API answers that changes something. */
+async function changesOf(daemon: DaemonProcess) {
+  const all = Object.values(routes).flatMap((own) => Object.values<Route>(own));
+  const changes = all.filter(({ route, scope }) => !route.startsWith('GET') && scope !== 'read');
+  expect(changes.length).toBeGreaterThan(20);
+  return Promise.all(
+    changes.map(async ({ route }) => {
+      const [method = '', path = ''] = route.split(' ');
+      const body = method === 'DELETE' ? undefined : {};
+      return [route, await daemon.api(path.replaceAll(/\{\w+\}/g, 'x'), body, method)] as const;
+    }),
+  );
+}
+
+/** Runs a verb about the store, and kills it once something is there. */
+async function kill(args: string[], isThere: () => Promise<boolean>): Promise<void> {
+  const child = spawn(process.execPath, [MAIN, 'store', ...args], {
+    env: cleanEnv({ NOXUS_API_KEY: 'nox' }),
+    stdio: 'ignore',
+  });
+  const ended = once(child, 'exit');
+  await waitFor(async () => child.exitCode !== null || (await isThere()));
+  child.kill('SIGKILL');
+  await ended;
+}
+
+const isThere = (path: string) =>
+  access(path).then(
+    () => true,
+    () => false,
+  );
+
+test('a backup that is killed leaves a whole file under its name, or none', async () => {
+  const killed = join(home, 'killed.rdb');
+  const hasBegun = async () => {
+    const names = await readdir(home);
+    return names.some((name) => name.startsWith('killed.rdb'));
+  };
+  await kill(['backup', killed, '--data-dir', live()], hasBegun);
+  if (await isThere(killed)) expect(await store('verify', killed)).toMatchObject({ exitCode: 0 });
+  expect(await store('backup', killed, '--force', '--data-dir', live())).toMatchObject({
+    exitCode: 0,
+  });
+  expect(await store('verify', killed)).toMatchObject({ exitCode: 0 });
+});
+
+test('a restore that is killed leaves a whole store, or none and may be repeated', async () => {
+  const dir = join(home, 'half');
+  await kill(['restore', file(), '--data-dir', dir], () => isThere(join(dir, 'restoring')));
+  const found = await store('--data-dir', dir);
+  if (found.exitCode !== 0) {
+    expect(found).toMatchObject({ exitCode: 2, stderr: expect.stringContaining('no store') });
+    expect(await store('restore', file(), '--data-dir', dir)).toMatchObject({ exitCode: 0 });
+  }
+  expect(await store('verify', '--data-dir', dir)).toMatchObject({ exitCode: 0 });
+});
