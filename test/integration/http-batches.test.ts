@@ -120,6 +120,13 @@ describe('batches of the API', () => {
     expect((await call('POST', '/v1/batches/hourly/close')).body).toMatchObject({
       state: 'closed',
     });
+    await ends('c', 'completed');
+    await ends('d', 'completed');
+    await judge.judgeDue();
+    expect((await call('POST', '/v1/batches/hourly/close')).body).toMatchObject({
+      state: 'completed',
+      completed_at: expect.any(String),
+    });
     // Also a list of which all are members already.
     await registerAll(['e', 'f'], { batch: 'daily', open: true });
     await registerAll(['f', 'e'], { batch: 'daily' });
@@ -208,6 +215,7 @@ describe('batches of the API', () => {
     await call('PUT', '/v1/batches/other', hook);
     await call('PUT', '/v1/batches/other', {});
     expect(await listed()).toMatchObject([{ watches: 1, batches: 0 }]);
+    expect(await stores.redis.exists(stores.keys.batchWebhooks)).toBe(0);
   });
 
   test('webhooks of a token end in batches too, which go on by their endpoints, or by what hears of their runs', async () => {
@@ -223,6 +231,7 @@ describe('batches of the API', () => {
     await judge.judgeDue();
     const [failed] = await sentOf();
     expect(failed).toMatchObject({ event_type: 'batch.failed' });
+    expect((await call('DELETE', '/v1/webhooks?source=other')).body).toEqual({ count: 0 });
     const ended = await call('DELETE', '/v1/webhooks?token=all');
     expect([ended.status, ended.body]).toEqual([200, { count: 2 }]);
     expect((await call('DELETE', '/v1/webhooks?token=all')).body).toEqual({ count: 0 });
@@ -404,14 +413,17 @@ describe('batches at the command line', () => {
     await registerAll(['a'], { batch: 'nightly', open: true });
     await ends('a', 'completed');
     expect((await cli('wait --batch nightly --timeout 1s')).exitCode).toBe(124);
-    await call('POST', '/v1/batches/nightly/close');
+    await registerAll(['b'], { batch: 'nightly' });
+    await ends('b', 'failed');
     await judge.judgeDue();
-    expect(await stores.retention.forget({ source: 'default', runId: 'a' })).toBe('forgotten');
+    for (const runId of ['a', 'b']) {
+      expect(await stores.retention.forget({ source: 'default', runId })).toBe('forgotten');
+    }
     const { exitCode, stdout, stderr } = await cli('wait --batch nightly');
     expect([exitCode, stdout, stderr]).toEqual([
-      0,
+      1,
       '',
-      'The runs of nightly are forgotten; of 1, 1 completed, 0 failed, 0 stopped.\n',
+      'The runs of nightly are forgotten; of 2, 1 completed, 1 failed, 0 stopped.\n',
     ]);
     await call('PUT', '/v1/batches/none', {});
     await call('POST', '/v1/batches/none/close');
