@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { cleanEnv } from '../support/daemon-process.ts';
+import { cleanEnv, startDaemonProcess, stopAll } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
 import type { CaseResult, Part } from './part.ts';
 import { endWithParts, mustRun, run } from './tools.ts';
@@ -41,15 +41,37 @@ async function installed(folder: string): Promise<CaseResult[]> {
   return [
     { title: 'installs without a warning', problem: isQuiet ? null : `exit ${code}\n${stderr}` },
     await sbom(home),
+    await serve(home),
     await demo(home),
   ];
 }
 
 async function sbom(cwd: string): Promise<CaseResult> {
   const title = 'has a list of what it is made of (npm sbom)';
-  const { code, stdout, stderr } = await run('npm', ['sbom', '--sbom-format', 'spdx'], { cwd });
-  const isList = code === 0 && stdout.includes('"name": "runwatchd"');
+  const { code, stdout, stderr } = await run('npm', ['sbom', '--sbom-format', 'cyclonedx'], {
+    cwd,
+  });
+  const isList = code === 0 && /"name": "runwatchd"[^]*"name": "zod"/.test(stdout);
   return { title, problem: isList ? null : `exit ${code}\n${stderr}` };
+}
+
+async function serve(cwd: string): Promise<CaseResult> {
+  const title = 'the installed daemon answers, with the version of its package';
+  const home = join(cwd, 'node_modules/runwatchd');
+  const { version } = JSON.parse(await readFile(join(home, 'package.json'), 'utf8')) as {
+    version: string;
+  };
+  const daemon = await startDaemonProcess({
+    main: join(home, 'dist/main.js'),
+    env: { NOXUS_API_KEY: 'key', NOXUS_BACKEND_URL: 'http://127.0.0.1:9' },
+  });
+  try {
+    const { body } = await daemon.api<{ info: { version: string } }>('/openapi.json');
+    const problem = `it says ${JSON.stringify(body.info)}, and the package ${version}`;
+    return { title, problem: body.info.version === version ? null : problem };
+  } finally {
+    await stopAll([daemon]);
+  }
 }
 
 async function demo(cwd: string): Promise<CaseResult> {
