@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import { afterAll, beforeAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { AlertRules } from '../../src/alert/rules.ts';
 import { Batches } from '../../src/batches/batches.ts';
 import { configSchema } from '../../src/config/schema.ts';
@@ -101,7 +101,11 @@ async function ends(runId: string, status: string, source = 'default'): Promise<
 
 describe('batches of the API', () => {
   test('a list makes a batch and closes it; one that is left open is closed by a call', async () => {
+    const replaced = jest.spyOn(stores.batches, 'replace');
     const { body } = await registerAll(['a', 'b'], { batch: 'nightly' });
+    // The last of its runs has closed it.
+    expect(replaced).not.toHaveBeenCalled();
+    replaced.mockRestore();
     expect(body.results.map(({ status }: { status: number }) => status)).toEqual([201, 201]);
     expect(await stateOf('nightly')).toMatchObject({
       name: 'nightly',
@@ -497,6 +501,9 @@ describe('batches of tokens that are limited to sources', () => {
     await registerAll(['a'], { batch: 'nightly' }, MINE, 'mine');
     expect(await stateOf('nightly')).toMatchObject({ sources: ['mine'] });
     expect(await stateOf('nightly', BOTH)).toMatchObject({ sources: ['mine'] });
+    await registerAll(['c'], { batch: 'of-both' }, BOTH, 'default');
+    expect(await stateOf('of-both', THREE)).toMatchObject({ sources: ['default', 'mine'] });
+    expect((await call('GET', '/v1/batches/of-both', undefined, MINE)).status).toBe(404);
     await registerAll(['b'], { batch: 'nightly' }, BOTH, 'default');
     const { status, body } = await call('GET', '/v1/batches/nightly');
     expect([status, body.code]).toEqual([409, 'several_batches']);
