@@ -31,6 +31,8 @@ export interface BackupResult {
 interface BackupOptions {
   /** Replaces a file that is there. */
   force: boolean;
+  /** Ends it, with its reason. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -42,7 +44,7 @@ interface BackupOptions {
 export async function backUp(
   { connections, stores }: KeptStore,
   path: string,
-  { force }: BackupOptions,
+  { force, signal }: BackupOptions,
 ): Promise<BackupResult> {
   const file = await fileOf(path);
   if (!force && (await isThere(file))) throw exists(file);
@@ -50,7 +52,7 @@ export async function backUp(
   const { found: form } = await formOf(stores);
   const draft = `${file}.${randomUUID()}.part`;
   try {
-    const written = await writeDraft(connections, draft);
+    const written = await writeDraft(connections, draft, signal);
     // A link never replaces a file that came meanwhile.
     if (force) await rename(draft, file);
     else await link(draft, file);
@@ -63,7 +65,11 @@ export async function backUp(
   }
 }
 
-async function writeDraft({ commands }: KeptStore['connections'], draft: string) {
+async function writeDraft(
+  { commands }: KeptStore['connections'],
+  draft: string,
+  signal: AbortSignal | undefined,
+) {
   const file = await open(draft, 'wx', 0o600);
   const redis = commands.duplicate({ retryStrategy: () => null });
   const failed = once(redis, 'error').then(([error]) => {
@@ -72,7 +78,7 @@ async function writeDraft({ commands }: KeptStore['connections'], draft: string)
   failed.catch(() => undefined);
   try {
     if (redis.status !== 'ready') await Promise.race([once(redis, 'ready'), failed]);
-    const written = await writeSnapshot(redis, (data) => file.appendFile(data));
+    const written = await writeSnapshot(redis, (data) => file.appendFile(data), signal);
     await file.sync();
     return written;
   } finally {
@@ -142,6 +148,8 @@ interface BackupFile {
   file: string;
   prefix: string;
   log: Logger;
+  /** Ends what reads it, with its reason. */
+  signal?: AbortSignal;
 }
 
 /**
@@ -151,7 +159,7 @@ interface BackupFile {
 export async function verifyBackup(backup: BackupFile): Promise<StoreReport> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'runwatch-verify-')));
   try {
-    return await withLoaded(backup, dir, (loaded) => verify(loaded));
+    return await withLoaded(backup, dir, (loaded) => verify(loaded, backup.signal));
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -227,7 +235,7 @@ export async function restore(backup: BackupFile, dataDir: string): Promise<Rest
   const staging = join(dir, RESTORING);
   await rm(staging, { recursive: true, force: true });
   const restored = await withLoaded(backup, staging, async ({ server, stores, ...loaded }) => {
-    const report = await verify({ stores, ...loaded });
+    const report = await verify({ stores, ...loaded }, backup.signal);
     const epoch = await beginEpoch(stores);
     await writeAppendOnlyFile(server.control, staging, async () => undefined);
     const { found: form } = await formOf(stores);

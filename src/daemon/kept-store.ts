@@ -6,6 +6,7 @@ import { formatDuration } from '../core/time.ts';
 import type { Lifecycle } from '../lifecycle.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { holdsData } from '../redis/embedded/rescue.ts';
+import { planOf, type MigrationPlan } from '../redis/migration-plan.ts';
 import { sizesByKind, type KindSize } from '../redis/key-sizes.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import { Verifier, type VerifyReport } from '../redis/verify/verifier.ts';
@@ -57,7 +58,13 @@ async function needStore(dataDir: string): Promise<void> {
 
 /** What `runwatch store` shows. Times are ISO 8601. */
 export interface StoreSummary {
-  form: { found: string | null; known: string; problem: string | null };
+  form: {
+    found: string | null;
+    /** The version that first wrote records of this form; null where that is not known. */
+    written_by: string | null;
+    known: string;
+    problem: string | null;
+  };
   /** Null for a store that no daemon has begun. */
   epoch: { name: string; before: number } | null;
   redis: {
@@ -118,8 +125,15 @@ async function redisOf({ config, connections, stores }: KeptStore): Promise<Stor
 
 /** The form of a store, and what keeps this version from it. */
 export async function formOf({ forms }: Stores): Promise<StoreSummary['form']> {
-  const [{ form: found }, problem] = await Promise.all([forms.read(), forms.foreign()]);
-  return { found, known: forms.newest, problem };
+  const [{ form: found, version }, problem] = await Promise.all([forms.read(), forms.foreign()]);
+  return { found, written_by: version, known: forms.newest, problem };
+}
+
+export type { MigrationPlan };
+
+/** What a migration to the form of this version would do; it reads what that would read. */
+export async function planMigration({ connections, stores }: KeptStore): Promise<MigrationPlan> {
+  return planOf(connections.commands, stores.keys);
 }
 
 /** What {@link verify} finds. */
@@ -129,13 +143,13 @@ export type StoreReport = VerifyReport;
  * Reads every record of a store, and compares it with what points to it.
  * Throws RunwatchError `schema_unknown` for records of another form.
  */
-export async function verify({
-  connections,
-  stores,
-}: Omit<KeptStore, 'config'>): Promise<StoreReport> {
+export async function verify(
+  { connections, stores }: Omit<KeptStore, 'config'>,
+  signal?: AbortSignal,
+): Promise<StoreReport> {
   const { problem } = await formOf(stores);
   if (problem !== null) throw new RunwatchError(problem, { code: 'schema_unknown' });
-  return new Verifier(connections.commands, stores.keys).verify();
+  return new Verifier(connections.commands, stores.keys, signal).verify();
 }
 
 /** The processes with a heartbeat; one that was killed is among them until another counts it as dead. */

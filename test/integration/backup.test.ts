@@ -191,3 +191,14 @@ test('a restore that was ended half-way is no store, and is repeated', async () 
   await restore({ file: wholeFile(), prefix, log }, dir);
   expect(await readdir(dir)).toEqual(['appendonlydir']);
 });
+
+test('an interrupt ends a backup, which leaves no file, and a verification', async () => {
+  const signal = AbortSignal.abort(new Error('stopped by SIGINT'));
+  const kept = await open({ REDIS_URL: `unix://${redis.url}` });
+  const stopped = backUp(kept, join(home, 'ended.rdb'), { force: false, signal });
+  await expect(stopped).rejects.toThrow('stopped by SIGINT');
+  await kept.close();
+  expect((await readdir(home)).filter((name) => name.startsWith('ended'))).toEqual([]);
+  const backup = { file: wholeFile(), prefix, log, signal };
+  await expect(verifyBackup(backup)).rejects.toThrow('stopped by SIGINT');
+});

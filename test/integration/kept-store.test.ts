@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { loadConfig } from '../../src/config/load.ts';
 import type { Config } from '../../src/config/schema.ts';
-import { openKeptStore, summarize } from '../../src/daemon/kept-store.ts';
+import { openKeptStore, planMigration, summarize } from '../../src/daemon/kept-store.ts';
 import { createLifecycle } from '../../src/lifecycle.ts';
 import { sizesByKind } from '../../src/redis/key-sizes.ts';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -96,10 +96,18 @@ test('a summary of records in another form has no counts of them, and says what 
   expect(summary.form).toEqual({
     found: '999',
     known,
+    written_by: '0',
     problem: expect.stringContaining('records of form 999'),
   });
   expect(summary.kept).toBeNull();
   expect(summary.sizes.length).toBeGreaterThan(10);
+});
+
+test('a store of the newest form has nothing to migrate', async () => {
+  const kept = await openOwn();
+  const { refusal, steps } = await planMigration(kept);
+  await kept.close();
+  expect({ refusal, steps }).toEqual({ refusal: null, steps: [] });
 });
 
 test('a data directory without data is named, and no server is started there', async () => {

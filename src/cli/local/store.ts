@@ -3,11 +3,12 @@ import type { Config } from '../../config/schema.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { backUp, restore, verifyBackup, type RestoreResult } from '../../daemon/backup.ts';
 import {
-  formOf,
   openKeptStore,
+  planMigration,
   summarize,
   verify,
   type KeptStore,
+  type MigrationPlan,
   type StoreReport,
   type StoreSummary,
 } from '../../daemon/kept-store.ts';
@@ -62,12 +63,17 @@ export async function verifyStore(
 ): Promise<number> {
   if (file !== null) {
     return withConfig(cli, flags, async ({ config, log }) => {
-      const report = await verifyBackup({ file, prefix: config.redis.prefix, log });
+      const report = await verifyBackup({
+        file,
+        prefix: config.redis.prefix,
+        log,
+        signal: cli.signal,
+      });
       return showReport(cli, report, flags.json);
     });
   }
   return withStore(cli, flags, async (store) => {
-    const report = await verify(store);
+    const report = await verify(store, cli.signal);
     return showReport(cli, report, flags.json);
   });
 }
@@ -87,7 +93,7 @@ export async function backUpStore(
 ): Promise<number> {
   return withStore(cli, flags, async (store) => {
     const { stdout, stderr } = cli.io;
-    const { file, bytes, at, form } = await backUp(store, path, flags);
+    const { file, bytes, at, form } = await backUp(store, path, { ...flags, signal: cli.signal });
     const moment = new Date(at).toISOString();
     if (flags.json) writeJson(stdout, { file, bytes, at: moment, form });
     else
@@ -132,7 +138,7 @@ export async function restoreStore(
   }
   return withConfig(cli, flags, async ({ config, log }) => {
     const { stdout, stderr } = cli.io;
-    const backup = { file, prefix: config.redis.prefix, log };
+    const backup = { file, prefix: config.redis.prefix, log, signal: cli.signal };
     const { report, ...restored } = await restore(backup, config.data_dir);
     if (flags.json) writeJson(stdout, { ...restored, ...report });
     else stdout.write(`${renderReport(report)}${restoredText(restored)}\n`);
@@ -187,14 +193,35 @@ function renderReport({ read, problems }: StoreReport): string {
   return `${first}\n${lines.join('\n')}\n`;
 }
 
-/** Shows what a migration to the form of this version would do. No step is known yet: an older form is refused. */
-async function showPlan({ stores }: KeptStore, stdout: Output, json: boolean): Promise<number> {
-  const { found, known, problem } = await formOf(stores);
-  if (problem !== null) throw new RunwatchError(problem, { code: 'schema_unknown' });
-  const form = found ?? known;
-  if (json) writeJson(stdout, { from: form, to: known, steps: [] });
-  else stdout.write(`form ${form} is the newest that this version knows: nothing to do\n`);
+/** Shows what a migration to the form of this version would do. */
+async function showPlan(store: KeptStore, stdout: Output, json: boolean): Promise<number> {
+  const { found, newest, refusal, steps } = await planMigration(store);
+  if (refusal !== null) throw new RunwatchError(refusal, { code: 'schema_unknown' });
+  const from = found.form ?? newest;
+  if (json) writeJson(stdout, { from, to: newest, steps: steps.map(stepView) });
+  else if (steps.length > 0) stdout.write(`${steps.flatMap(stepLines).join('\n')}\n`);
+  else stdout.write(`form ${from} is the newest that this version knows: nothing to do\n`);
   return EXIT.ok;
+}
+
+type PlannedStep = MigrationPlan['steps'][number];
+
+function stepView({ unreadableCount, ...step }: PlannedStep) {
+  return { ...step, unreadable_count: unreadableCount };
+}
+
+function stepLines(step: PlannedStep, at: number): string[] {
+  const { from, to, name, records, bytes, unreadable, unreadableCount } = step;
+  const more = bytes === 0 ? '' : `, about ${bytesText(bytes)} more`;
+  const unread =
+    unreadableCount === 0
+      ? []
+      : [`  ${count(unreadableCount, 'record')} cannot be read, and will be left as it is:`];
+  return [
+    `step ${at + 1}, form ${from} to ${to}: ${plain(name)}: ${count(records, 'record')}${more}`,
+    ...unread,
+    ...unreadable.map(({ key, why }) => `  ${plain(key)}: ${plain(why)}`),
+  ];
 }
 
 /** What a verb about the store works with. */
@@ -256,9 +283,11 @@ function summaryFields(summary: StoreSummary, now: number): (readonly [string, s
   ];
 }
 
-function formText({ found, known, problem }: StoreSummary['form']): string {
+function formText({ found, written_by: by, known, problem }: StoreSummary['form']): string {
   if (found === null) return `none yet; a daemon of this version writes form ${known}`;
-  return problem === null ? `${found}, which this version reads and writes` : plain(problem);
+  if (problem !== null) return plain(problem);
+  const first = by === null ? '' : `, first written by version ${plain(by)}`;
+  return `${found}, which this version reads and writes${first}`;
 }
 
 function epochText({ name, before }: NonNullable<StoreSummary['epoch']>): string {

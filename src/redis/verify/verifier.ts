@@ -71,9 +71,11 @@ export class Verifier {
   private readonly counters: Counters;
   private readonly read = new Map<string, number>();
 
+  /** @param signal ends the verification, with its reason */
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
+    private readonly signal?: AbortSignal,
   ) {
     this.records = new Records(redis, keys);
     this.counters = new Counters(redis, keys);
@@ -103,6 +105,7 @@ export class Verifier {
     step: (key: string) => Promise<void>,
   ): Promise<void> {
     await mapInChunks(found, AT_ONCE, async (key) => {
+      this.signal?.throwIfAborted();
       try {
         await step(key);
       } catch (error) {
