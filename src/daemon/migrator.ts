@@ -4,6 +4,8 @@ import { sum } from '../core/arrays.ts';
 import { createProcessJudge } from '../core/dead-processes.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
 import type { HealthCheck } from '../core/health-check.ts';
+import { faultLog } from '../fault-log.ts';
+import { startPeriodic } from '../periodic.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { newProcessId } from '../redis/leases.ts';
@@ -118,7 +120,16 @@ export class Migrator {
       this.say('other', `${state.by} (version ${state.version}) ${this.progressOf(place)}`);
       return 'wait';
     }
-    await this.work(migration, stopping);
+    // A chunk may take longer to read than the lease lasts.
+    const renewal = startPeriodic(async () => void (await this.forms.take(this.self)), {
+      everyMs: PAUSE_MS,
+      onError: faultLog(this.log, 'migration_lease'),
+    });
+    try {
+      await this.work(migration, stopping);
+    } finally {
+      await renewal.stop();
+    }
     return 'again';
   }
 

@@ -277,6 +277,26 @@ async function aFullStore(frees: boolean) {
   return { ...stores, ...(await aMigrator(place, migrations)) };
 }
 
+test('a process keeps the right to migrate while it reads a chunk for long', async () => {
+  const place = testRedis();
+  const { redis, keys } = await aStore({}, place);
+  const slow = counting('one');
+  const steps: MigrationStep[] = [
+    {
+      ...slow,
+      async next(store, cursor) {
+        const before = await redis.get(keys.migrationLease);
+        if (cursor === '')
+          await waitFor(async () => (await redis.get(keys.migrationLease)) !== before);
+        return slow.next(store, cursor);
+      },
+    },
+    counting('two'),
+  ];
+  await (await aMigrator(place, [{ ...COUNTING, steps }])).run();
+  expect(await redis.hgetall(tallyOf(keys))).toEqual(ONCE_EACH);
+});
+
 test('a migration waits while Redis is full, says how much is wanted, and goes on by itself', async () => {
   const { redis, keys, run, line, said } = await aFullStore(false);
   const over = run();

@@ -14,6 +14,14 @@ import { IDENTITY_LENGTH } from '../../src/redis/stores/watch-record.ts';
 /** The form behind that of this version, which no version has: what a migration can do is tried with it. */
 export const NEXT_FORM = String(Number(SCHEMA) + 1);
 
+/** The version that `next-form-daemon.ts` says that it is. */
+export const NEXT_VERSION = '99.0.0';
+
+/** A key that names the step, from 0, at which the daemons of `next-form-daemon.ts` wait until it is gone. */
+export function heldAt({ queuePrefix }: Keys): string {
+  return `${queuePrefix}:held-at`;
+}
+
 /** Keys that only the next form has. */
 export function nextKeys({ queuePrefix }: Keys) {
   return {

@@ -2,6 +2,7 @@ import type { StoreView } from '../../client/types.ts';
 import type { WrittenRules } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import type { DaemonOptions } from '../../daemon/open.ts';
+import { MIGRATIONS } from '../../redis/migrations.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import type { ConfigFlags } from './config.ts';
@@ -17,7 +18,11 @@ import type { TryFlags, TryView } from './try.ts';
  * wait for a database client. Numbers are exit codes.
  */
 export class LocalVerbs {
-  constructor(private readonly cli: CommandLine) {}
+  /** @param migrations of the store that are known; those of this version, unless given */
+  constructor(
+    private readonly cli: CommandLine,
+    private readonly migrations: NonNullable<DaemonOptions['migrations']> = MIGRATIONS,
+  ) {}
 
   get userAgent(): string {
     return `runwatch/${this.cli.version}`;
@@ -26,7 +31,8 @@ export class LocalVerbs {
   /** Handles SIGTERM and SIGINT itself. */
   async serve(options: ServeOptions): Promise<number> {
     const { serve } = await import('./serve.ts');
-    const exitCode = await serve(this.cli, options, startDaemon, process);
+    const start = (given: DaemonOptions) => startDaemon({ ...given, migrations: this.migrations });
+    const exitCode = await serve(this.cli, options, start, process);
     // A part that did not stop in time must not keep the process alive.
     return process.exit(exitCode);
   }
