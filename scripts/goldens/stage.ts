@@ -26,6 +26,7 @@ const STALLED = 7;
 /** A daemon that has sent events of many types, with nothing under way any more. */
 export interface Stage {
   daemon: DaemonProcess;
+  noxus: Simulator;
   /** Receivers of the standard body, and of CloudEvents. */
   all: Receiver;
   cloud: Receiver;
@@ -34,10 +35,13 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-/** Plays every outcome of a run, and the troubles of sources, endpoints and lists that take seconds. */
-export async function playStage(): Promise<Stage> {
+/**
+ * Plays every outcome of a run, and the troubles of sources, endpoints and lists that take seconds.
+ * @param env of the daemon, beside its configuration
+ */
+export async function playStage(env: Record<string, string> = {}): Promise<Stage> {
   const servers = await startServers();
-  const daemon = await startDaemonProcess({ config: configOf(servers) });
+  const daemon = await startDaemonProcess({ config: configOf(servers), env });
   const close = async () => {
     await stopAll([daemon]);
     await Promise.all(Object.values(servers).map((server) => server.close()));
@@ -48,7 +52,8 @@ export async function playStage(): Promise<Stage> {
     await playAlert(play);
     await playBatch(play, runs.failed);
     await waitUntilAllDelivered(daemon);
-    return { daemon, all: servers.all, cloud: servers.cloud, runs, close };
+    const { noxus, all, cloud } = servers;
+    return { daemon, noxus, all, cloud, runs, close };
   } catch (error) {
     await close();
     throw error;

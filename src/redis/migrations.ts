@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
 
 /** The form that records have before any of the {@link MIGRATIONS}. */
-export const SCHEMA = '11';
+export const SCHEMA = '12';
 
 /** A command that writes: its name, its key, and its arguments, of which there are 1,000 at most. */
 export type Write = readonly [command: string, key: string, ...rest: (string | number | Buffer)[]];
