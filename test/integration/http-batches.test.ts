@@ -413,7 +413,7 @@ describe('batches at the command line', () => {
     expect([await wait.exitCode, wait.stdout()]).toEqual([3, 'a stopped\n']);
   });
 
-  test('wait --batch ends with --timeout while the batch is open, and tells by the counts of a batch whose runs are forgotten', async () => {
+  test('wait --batch ends with --timeout while the batch is open, and exits by its counts once its runs are forgotten', async () => {
     await registerAll(['a'], { batch: 'nightly', open: true });
     await ends('a', 'completed');
     expect((await cli('wait --batch nightly --timeout 1s')).exitCode).toBe(124);
