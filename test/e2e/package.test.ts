@@ -1,12 +1,13 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { startSimulator } from '../../src/simulator/server.ts';
 import {
@@ -15,6 +16,8 @@ import {
   startDaemonProcess,
   stopAll,
 } from '../support/daemon-process.ts';
+import { loadRecording } from '../support/recorded-store.ts';
+import { testRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -202,6 +205,42 @@ test('the packed daemon answers about a store as the one that wrote it', async (
   }
 });
 
+/** The forms of which there is a recorded store. */
+const FORMS = readdirSync(join(ROOT, 'test/fixtures/store')).flatMap(
+  (name) => /^form-(\d+)\.jsonl$/.exec(name)?.[1] ?? [],
+);
+
+test.each(FORMS)(
+  'the packed daemon answers about the recorded store of form %s as the build of the checkout',
+  async (form) => {
+    const daemons: DaemonProcess[] = [];
+    const answers = async (main?: string) => {
+      const { url, prefix } = testRedis();
+      const redis = new Redis(url);
+      const { encryptionKey } = await loadRecording(redis, prefix, form);
+      redis.disconnect();
+      const daemon = await startDaemonProcess({
+        ...(main !== undefined && { main }),
+        args: ['--no-deliver'],
+        config: {
+          redis: { url, prefix },
+          encryption: { keys: [encryptionKey] },
+          sources: { default: { base_url: 'http://127.0.0.1:9', api_key: 'key' } },
+        },
+      });
+      daemons.push(daemon);
+      return answersOf(daemon, []);
+    };
+    try {
+      const ofCheckout = await answers();
+      expect(ofCheckout.map(([, { status }]) => status)).toEqual(LISTINGS.map(() => 200));
+      expect(await answers(join(home, 'dist/main.js'))).toEqual(ofCheckout);
+    } finally {
+      await stopAll(daemons);
+    }
+  },
+);
+
 async function versionOfPackage(): Promise<string> {
   const manifest = await readFile(join(ROOT, 'package.json'), 'utf8');
   return (JSON.parse(manifest) as { version: string }).version;
@@ -219,7 +258,7 @@ const LISTINGS = [
 ];
 
 async function answersOf(daemon: DaemonProcess, paths: readonly string[]) {
-  const answers: [string, unknown][] = [];
+  const answers: [string, { status: number; body: unknown }][] = [];
   for (const path of [...LISTINGS, ...paths]) answers.push([path, await daemon.api(path)]);
   return answers;
 }
