@@ -54,11 +54,11 @@ export class Daemon extends Process {
   readonly tokens: Tokens;
   readonly reload: Reload;
 
-  /** @param onlyShows whether this process only shows what the store holds: its parts are not started */
+  /** @param delivers whether this process sends anything; one that does not keeps all that the store holds, too */
   constructor(
     opened: Opened,
     ownServer: EmbeddedRedis | null,
-    readonly onlyShows = false,
+    readonly delivers = true,
   ) {
     super(opened);
     const { config, stores } = this;
@@ -109,13 +109,12 @@ export class Daemon extends Process {
   start(lifecycle: Lifecycle): void {
     const { connections, processes, poller, deliverer, unconfigured, statistics, alerting } = this;
     lifecycle.onStop('tracing', (withinMs) => this.tracing.stop(Math.min(FLUSH_MS, withinMs / 2)));
-    lifecycle.onStop('webhook connections', () => deliverer.agents.close());
-    if (this.onlyShows) return;
     // Before Redis is closed: it restores what the close would lose.
     this.dataDirectory.start();
     lifecycle.onStop('data directory', () => this.dataDirectory.stop());
-    this.janitor.start();
+    if (this.delivers) this.janitor.start();
     lifecycle.onStop('janitor', () => this.janitor.stop());
+    lifecycle.onStop('webhook connections', () => deliverer.agents.close());
     // Running work cannot end while Redis is away: other processes take it over.
     const mustForce = () => connections.state().kind !== 'ok';
     // First to start and last to stop: only a process with a heartbeat claims work.
@@ -124,11 +123,11 @@ export class Daemon extends Process {
     processes.add(poller.work);
     processes.start((why) => this.leave(why, lifecycle));
     lifecycle.onStop('process', () => processes.stop(mustForce()));
-    unconfigured.start();
+    if (this.delivers) unconfigured.start();
     lifecycle.onStop('unconfigured', () => unconfigured.stop());
     statistics.start();
     lifecycle.onStop('learning', () => statistics.stop());
-    deliverer.start();
+    if (this.delivers) deliverer.start();
     const elapsedMs = stopwatch(lifecycle.stopping);
     lifecycle.onStop('deliverer', () => {
       return deliverer.stop({ force: mustForce(), elapsedMs: elapsedMs() });

@@ -1,5 +1,4 @@
 import { derivedSecrets } from './config/advice.ts';
-import { RunwatchError } from './core/errors.ts';
 import { Daemon } from './daemon.ts';
 import { checkDataDirectory } from './daemon/data-directory.ts';
 import { Migrator } from './daemon/migrator.ts';
@@ -35,7 +34,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const opened = await openProcess(options, connections, names);
   const derived = derivedSecrets(config);
   if (derived !== null) log.info(derived);
-  const daemon = new Daemon(opened, ownServer, !deliver);
+  const daemon = new Daemon(opened, ownServer, deliver);
   const services = new Services(daemon);
   nameFigures(daemon, services.health);
   const server = createServer(daemon, services, lifecycle.stopping);
@@ -46,33 +45,13 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   // Before any worker starts: a port in use is found before any work is done.
   const url = await listen(server, config.server);
   daemon.start(lifecycle);
-  if (!deliver) return showOnly(daemon, url);
   const heartbeat = new Heartbeat(daemon.deliverer, services.health, lifecycle.stopping);
-  heartbeat.start();
+  if (deliver) heartbeat.start();
+  else log.warn('--no-deliver: nothing is sent or deleted; deliveries wait');
   // A receiver that is slow must not hold up the stop.
   lifecycle.onStop('heartbeat', () => void heartbeat.stop());
   log.info({ url, version, sources: Object.keys(config.sources) }, 'ready');
   return { url, reload: (loaded) => daemon.reload.apply(loaded) };
-}
-
-function needsMigration(): RunwatchError {
-  const message =
-    'the records are to be migrated first, and --no-deliver changes nothing: start the daemon without it, or run ' +
-    'the version that wrote them';
-  return new RunwatchError(message, { code: 'schema_unknown' });
-}
-
-/** A daemon that only shows what the store holds takes no other configuration: parts would act on it. */
-function showOnly({ log, version }: Daemon, url: string): RunningDaemon {
-  log.warn(
-    '--no-deliver: nothing is polled, judged, sent or deleted, and requests that change something are refused',
-  );
-  log.info({ url, version }, 'ready');
-  return {
-    url,
-    reload: () =>
-      log.warn('--no-deliver: restart the daemon to show the store by another configuration'),
-  };
 }
 
 /**
@@ -84,7 +63,6 @@ async function migrate(options: DaemonOptions, connections: RedisConnections): P
   const keys = createKeys(config.redis.prefix);
   const migrator = new Migrator(connections, keys, log, version, options.migrations);
   if (await migrator.isDone()) return;
-  if (options.deliver === false) throw needsMigration();
   const server = createWaitingServer(migrator, config.server, lifecycle.stopping);
   try {
     const url = await listen(server, config.server);

@@ -39,7 +39,7 @@ export interface DaemonOptions {
   rereadHeaders?: RereadHeaders;
   /** The migrations of the store that are known; those of this version, unless given. */
   migrations?: readonly Migration[];
-  /** False only shows what the store holds: nothing is polled, judged, sent, deleted or changed by users. */
+  /** False observes and shows, and sends and deletes nothing: deliveries wait, and calls to send are refused. */
   deliver?: boolean | undefined;
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */
   lifecycle: Lifecycle;

@@ -29,6 +29,8 @@ declare module 'fastify' {
      * the one that it is; a token without either is refused before.
      */
     orAdmin?: boolean;
+    /** True where a call sends something, which a daemon that sends nothing refuses. */
+    sends?: boolean;
     /** True for what needs no token: the dashboard's page, which holds nothing of what is watched. */
     open?: boolean;
     /** True for routes that health probes call, by whatever name they know the host. */

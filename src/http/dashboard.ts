@@ -125,13 +125,8 @@ interface SessionView {
   token: string | null;
   scopes: readonly string[];
   version: string | null;
-  /** Of a daemon that only shows what the store holds. */
-  only_shows?: true;
-}
-
-/** A daemon that only shows what the store holds refuses every change, so that none is offered. */
-function withoutChanges(view: SessionView): SessionView {
-  return { ...view, scopes: view.scopes.filter((scope) => scope === 'read'), only_shows: true };
+  /** Of a daemon that was started with --no-deliver. */
+  sends_nothing?: true;
 }
 
 function refuseEnd(cause: unknown): never {
@@ -144,16 +139,17 @@ const SIGNED_OUT: SessionView = { state: 'signed_out', token: null, scopes: [], 
 
 const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (
   app,
-  { daemon: { tokens, version, onlyShows }, sessions },
+  { daemon: { tokens, version, delivers }, sessions },
 ) => {
   // These routes take requests without a token: one has at most 1 KiB, and comes at once.
   const options = { bodyLimit: 2_048, config: { open: true, limitMs: 3_000 } };
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
-  const asOffered = (view: SessionView) => (onlyShows ? withoutChanges(view) : view);
+  const marked = (view: SessionView): SessionView =>
+    delivers ? view : { ...view, sends_nothing: true };
   const viewOf = ({ name: token, scopes }: TokenConfig): SessionView =>
-    asOffered({ state: 'signed_in', token, scopes, version });
+    marked({ state: 'signed_in', token, scopes, version });
 
   app.get(
     '/session',
@@ -161,7 +157,7 @@ const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (
     async (request, reply): Promise<SessionView> => {
       if (!tokens.areNeeded()) {
         const scopes = ['read', 'write', 'admin'];
-        return asOffered({ state: 'open', token: null, scopes, version });
+        return marked({ state: 'open', token: null, scopes, version });
       }
       const session = sessions.find(request);
       if (session?.isProved !== true || (await sessions.isEnded(session))) return SIGNED_OUT;

@@ -57,7 +57,7 @@ export const PROBLEMS = {
   stop_unknown: { status: 504, title: 'Whether the run is stopping is not known' },
   redis_unavailable: { status: 503, title: 'Redis cannot be reached' },
   redis_refuses: { status: 503, title: 'Redis refuses what it is asked' },
-  only_shows: { status: 409, title: 'This daemon only shows what the store holds' },
+  sends_nothing: { status: 409, title: 'This daemon sends nothing' },
   store_migrating: { status: 503, title: 'The records are being migrated' },
   data_directory_lost: { status: 503, title: 'The data directory is gone' },
   purge_interrupted: { status: 503, title: 'The watch changes all the time' },

@@ -185,15 +185,11 @@ function registerPlugins(app: FastifyInstance, made: Made): void {
   void app.register(apiRoutes, { ...made, sessions, prefix: '/v1' });
 }
 
-/** What only previews, as rehearsals do, is asked with the scope of reading. */
-async function refuseChanges({ method, routeOptions: { config } }: FastifyRequest): Promise<void> {
-  const reads =
-    method === 'GET' || method === 'HEAD' || !('scope' in config) || config.scope === 'read';
-  if (reads) return;
+async function refuseToSend({ routeOptions: { config } }: FastifyRequest): Promise<void> {
+  if (config.sends !== true) return;
   throw refusal(
-    'only_shows',
-    'it was started with --no-deliver, so that it polls and sends nothing and changes nothing in the store: start ' +
-      'it without, to go on with this store',
+    'sends_nothing',
+    'it was started with --no-deliver, so that deliveries wait and no run is stopped: start it without, to send them',
   );
 }
 
@@ -204,7 +200,7 @@ async function apiRoutes(
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
-  if (daemon.onlyShows) app.addHook('onRequest', refuseChanges);
+  if (!daemon.delivers) app.addHook('onRequest', refuseToSend);
   await app.register(idempotency, { repeats: services.repeats });
   await app.register(unreachableStore, { connections: daemon.connections });
   await app.register(heavyReads, { waitMs: limits.heavyReadWaitMs });

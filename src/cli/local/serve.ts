@@ -27,7 +27,7 @@ export interface ServeOptions {
   logLevel?: string;
   /** Refuses to start where the configuration cannot work. */
   strict?: boolean;
-  /** False only shows what the store holds. */
+  /** False observes and shows, and sends nothing. */
   deliver?: boolean;
 }
 

@@ -25,7 +25,7 @@ export function addServeVerb(cli: CommandLine, local: LocalVerbs): void {
     .option('--data-dir <path>', 'where the own Redis keeps its data')
     .addOption(new Option('--log-level <level>', 'what is logged').choices(LOG_LEVELS))
     .option('--strict', 'refuse a configuration that cannot work, instead of warning')
-    .option('--no-deliver', 'only show what the store holds: poll, send, judge and delete nothing')
+    .option('--no-deliver', 'observe and show, and send and delete nothing: deliveries wait')
     .addHelpText('after', SERVE_HELP)
     .action(({ config, ...flags }: ServeFlags) =>
       cli.runUnguarded(() =>

@@ -95,6 +95,8 @@ export interface Route {
    * in it belongs to a source; `refused`, it refuses them.
    */
   sources: 'limited' | 'any' | 'refused';
+  /** It sends something: a daemon that was started with --no-deliver refuses it. */
+  sends?: true;
   /** Its work grows with the number of records: only some run at a time. */
   isHeavy?: true;
   /** From the request to its answer, ms, where that takes longer than usual. */
@@ -289,6 +291,7 @@ export const routes = {
       description:
         'Asks the source once to stop the run, within its rate limit, and then polls it: the event `run.stopped` says that it has stopped. No answer makes runwatch ask again, and the same `Idempotency-Key` gives the first answer of a request that was sent. runwatch stops no run by itself.',
       scope: 'admin',
+      sends: true,
       sources: 'limited',
       params: watchParams,
       query: watchKeyQuery,
@@ -427,6 +430,7 @@ export const routes = {
       description:
         'With the same event id, so that receivers see a repeat. It is due at once, whatever its state; one that is behind others in the order of its run makes the first of these due. With `endpoint` that endpoint gets the event, and the delivery, if it waits, is superseded; this needs the scope `admin` instead.',
       scope: 'write',
+      sends: true,
       orAdmin: true,
       sources: 'limited',
       params: deliveryParams,
@@ -444,6 +448,7 @@ export const routes = {
       description:
         'All that match go out again, as fast as their receivers take them. Without a state those are meant that are dead or were skipped. With `to` that endpoint gets the events; then those that wait are meant, too, and are superseded. This needs the scope `admin` instead.',
       scope: 'write',
+      sends: true,
       orAdmin: true,
       sources: 'limited',
       body: redeliverRange,
@@ -617,6 +622,7 @@ export const routes = {
       description:
         'It goes out at once, also to an endpoint that is paused, failing or disabled. `delivered` says whether the receiver took it.',
       scope: 'admin',
+      sends: true,
       sources: 'refused',
       // The receiver has up to 30 s by configuration.
       limitMs: 45_000,
@@ -655,6 +661,7 @@ export const routes = {
       description:
         'Where its circuit breaker is open, one delivery probes at once, and the others follow when that succeeds. Nothing goes to an endpoint that is paused.',
       scope: 'admin',
+      sends: true,
       sources: 'refused',
       params: endpointParams,
       answers: {

@@ -13,7 +13,7 @@ interface Session {
   scopes: readonly string[];
   version: string | null;
   /** The daemon was started with --no-deliver. */
-  only_shows?: boolean;
+  sends_nothing?: boolean;
 }
 
 const UNKNOWN: Session = { state: 'unknown', token: null, scopes: [], version: null };

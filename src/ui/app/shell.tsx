@@ -36,7 +36,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       <div class="stage">
         <TopBar />
         <main id="main" tabIndex={-1}>
-          <OnlyShows />
+          <SendsNothing />
           <Lost />
           {children}
         </main>
@@ -261,13 +261,12 @@ function Lost() {
   );
 }
 
-/** What is shown stands still: without a word it would look as if nothing happened. */
-function OnlyShows() {
-  if (session.value.only_shows !== true) return null;
+/** Without a word it would look as if receivers were slow. */
+function SendsNothing() {
+  if (session.value.sends_nothing !== true) return null;
   return (
     <p class="notice warn" role="status">
-      This daemon only shows what the store holds (<code>--no-deliver</code>): nothing is polled or
-      sent.
+      This daemon sends nothing (<code>--no-deliver</code>): deliveries wait.
     </p>
   );
 }
