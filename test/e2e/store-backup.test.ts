@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { routes, type Route } from '../../src/http/schemas/routes.ts';
+import { endUnreachableServers } from '../../src/redis/embedded/process.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { runBuiltCli } from '../support/built-cli.ts';
@@ -36,6 +37,8 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stopAll(running);
+  // That of the daemon that was killed.
+  await endUnreachableServers(live());
   await Promise.all([ops.close(), noxus.close()]);
   await rm(home, { recursive: true, force: true });
 });
