@@ -7,6 +7,8 @@ import { EVENT_TYPES } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { timelineOf } from '../../src/core/watch/timeline.ts';
 import { WATCH_STATES, type Subscription, type WatchKey } from '../../src/core/watch/watch.ts';
+import { unpackWatch } from '../../src/redis/history-codec.ts';
+import { readWatch } from '../../src/redis/stores/watch-record.ts';
 import { OutboxStore } from '../../src/redis/stores/outbox-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';
@@ -357,6 +359,34 @@ describe('a change of a packed watch', () => {
     expect((await watches.get(key))?.watch.maxDelayMs).toBe(7_000);
     expect(await watches.commit({ before, after, events: [], deliveries: [] })).toBeNull();
     expect(await eventsOf(key)).toHaveLength(4);
+  });
+
+  test('what a later version adds to a watch outlasts changes by this one, live and packed', async () => {
+    const shape = {
+      source: 'default',
+      statuses: ['completed'],
+      subscriptions: [ops],
+      metadata: {},
+    };
+    const key = await live({ ...shape, ends: ['pending'] }, 0);
+    const record = (await redis.get(keys.watch(key)))!;
+    await redis.set(keys.watch(key), record.replace('{', '{"later":{"a":1},'));
+    const change = async (maxDelayMs: number) => {
+      const before = (await watches.get(key))!;
+      const after = { ...before.watch, maxDelayMs };
+      expect(await watches.commit({ before, after, events: [], deliveries: [] })).toEqual([]);
+      const written = (await redis.getBuffer(keys.watch(key)))!;
+      const text = (await isPacked(key)) ? unpackWatch(written) : String(written);
+      const { doc = '', watch } = readWatch(key, text);
+      expect(watch.maxDelayMs).toBe(maxDelayMs);
+      expect(JSON.parse(doc)).toMatchObject({ later: { a: 1 } });
+    };
+    await change(7_000);
+    const [{ id }] = (await deliveriesOf(key)) as [Delivery];
+    await settle(id, 'delivered', NOON);
+    expect(await history.pack(key)).toBe('packed');
+    await change(8_000);
+    expect(await isPacked(key)).toBe(true);
   });
 
   test('a new subscription to the end of a packed watch is written once, and the end delivered', async () => {

@@ -181,6 +181,22 @@ describe('a record', () => {
     );
   });
 
+  test('what a later version adds to a watch record is kept by this one', () => {
+    const later = fc.dictionary(
+      fc.string().filter((name) => !(name in newWatch())),
+      fc.jsonValue().filter((value) => value !== null),
+    );
+    fc.assert(
+      fc.property(watches, watches, later, (one, other, added) => {
+        const before = JSON.stringify({ ...JSON.parse(writeDoc(one)), ...added });
+        const after = { ...other, source: one.source, runId: one.runId };
+        expect(JSON.parse(writeDoc(after, before))).toEqual(
+          JSON.parse(JSON.stringify({ ...JSON.parse(writeDoc(after)), ...added })),
+        );
+      }),
+    );
+  });
+
   test('a watch record that is read without metadata is that of a watch without any', () => {
     // In a string, the beginning of metadata is escaped.
     const misleading = fc.constant(',"metadata":{"a":"b"}');

@@ -377,8 +377,9 @@ export class HistoryStore {
   ): Promise<boolean> {
     const found = await this.packed(after);
     if (found === null || found.history.identity !== writeIdentity(before)) return false;
-    const rest = writeRest(after);
-    return this.repack(found, { ...found.history, rest }, [], audit);
+    const { history } = found;
+    const rest = writeRest(after, history.identity + history.rest);
+    return this.repack(found, { ...history, rest }, [], audit);
   }
 
   /** Forgets deliveries of a packed watch, by their numbers. @returns how many */

@@ -97,8 +97,11 @@ type RunRecord = {
   [Name in ReadFieldName]: RunSnapshot[Name] | undefined;
 } & Pick<RunSnapshot, 'status' | 'source_status' | 'attempt'>;
 
-/** The JSON text of a watch behind its head. */
-export function writeDoc(watch: Watch): string {
+/**
+ * The JSON text of a watch behind its head.
+ * @param before the text until now: fields that only a later version knows are kept
+ */
+export function writeDoc(watch: Watch, before = '{}'): string {
   const record: WatchRecord = {
     state: unless('active', watch.state),
     registeredBy: unlessEmpty(watch.registeredBy),
@@ -135,10 +138,12 @@ export function writeDoc(watch: Watch): string {
     doubt: unless(null, watch.doubt),
     dwell: watch.dwell === null ? undefined : dwellRecord(watch.dwell, watch.registeredAt),
     phases: unlessEmpty(watch.phases.map((phase) => phaseRecord(phase, watch.registeredAt))),
-    // Last, so that a record can be read without: see `withoutMetadata`.
     metadata: unlessEmpty(watch.metadata),
   };
-  return JSON.stringify(record);
+  const others = Object.entries(JSON.parse(before) as object).filter(([name]) => !(name in record));
+  const { metadata, ...own } = record;
+  // Last, so that a record can be read without: see `withoutMetadata`.
+  return JSON.stringify({ ...own, ...Object.fromEntries(others), metadata });
 }
 
 /** How metadata begins. In a string these quotation marks would be escaped. */
@@ -186,9 +191,13 @@ export function slotInPlace(
   return { at: pollsAt + from, slot: pollHistory.text.slice(from, from + SLOT) };
 }
 
-/** The whole record behind version and number. */
-export function writeRest(watch: Watch): string {
-  return writeHead(watch) + writeDoc(watch) + writePolls(watch);
+/**
+ * The whole record behind version and number.
+ * @param before the record until now, see {@link writeDoc}
+ */
+export function writeRest(watch: Watch, before?: string): string {
+  const doc = before === undefined ? undefined : partsOf(before).doc;
+  return writeHead(watch) + writeDoc(watch, doc) + writePolls(watch);
 }
 
 function runRecord(run: RunSnapshot, runId: string): RunRecord {
@@ -268,11 +277,17 @@ function either<Value>(said: Value | undefined, usual: Value): Value {
   return said ?? usual;
 }
 
+/** What stands behind the head of a record. */
+function partsOf(text: string): { doc: string; history: string } {
+  const [doc = '', history = ''] = text.slice(DOC_AT).split(POLLS_MARK);
+  return { doc, history };
+}
+
 /**
  * Reads what Redis keeps of a watch that is live; `openPacked` of `history-plan.ts` reads the others.
  */
 export function readWatch({ source, runId }: WatchKey, text: string): StoredWatch {
-  const [doc = '', history = ''] = text.slice(DOC_AT).split(POLLS_MARK);
+  const { doc, history } = partsOf(text);
   const record = JSON.parse(doc) as WatchRecord;
   const { registeredAt } = record;
   const [polls, lastPolled, runAsked, observed, intervalMs, failures, count] = readHead(text);

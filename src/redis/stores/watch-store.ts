@@ -439,7 +439,7 @@ function commitWatch(
   context: CommitContext,
 ): Promise<string[] | number> {
   const { before, after } = change;
-  const doc = writeDoc(after);
+  const doc = writeDoc(after, before?.doc);
   const inPlace = before?.doc === doc ? slotInPlace(before, after) : null;
   const places = before?.doc === doc ? UNMOVED : placesOf(keys, change);
   const planKeys = new PlanKeys(keys);
