@@ -27,9 +27,9 @@ function classesOfKeys(): string[] {
   return [...new Set(found.map(([, named, ofTag]) => named ?? ofTag ?? ''))];
 }
 
-/** Those that the design explains. */
-function classesOfDesign(): string[] {
-  const [, table = ''] = READ('docs/design.md').split('## Keys\n');
+/** Those that the description of the store explains. */
+function classesOfPage(): string[] {
+  const [, table = ''] = READ('docs/store.md').split('## Keys\n');
   const [rows = ''] = table.split('\n## ');
   return [...rows.matchAll(/^\| `([a-z-]+)`/gm)].map(([, name = '']) => name);
 }
@@ -250,9 +250,9 @@ function missed(life: Life, ids: readonly string[]): string[] {
   return found.length <= events + deliveries ? [] : found;
 }
 
-test('the design explains each kind of keys', () => {
+test('docs/store.md explains each kind of keys', () => {
   expect(CLASSES.length).toBeGreaterThan(80);
-  expect(classesOfDesign().sort()).toEqual([...CLASSES].sort());
+  expect(classesOfPage().sort()).toEqual([...CLASSES].sort());
 });
 
 /** Loses keys under a load of runs and deliveries. Ends are delivered, or counted as lost, and nothing stands still. */
