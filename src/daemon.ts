@@ -54,11 +54,11 @@ export class Daemon extends Process {
   readonly tokens: Tokens;
   readonly reload: Reload;
 
-  /** @param delivers whether this process sends anything; one that does not keeps all that the store holds, too */
+  /** @param sendsNothing whether this process sends and deletes nothing, and only observes and shows */
   constructor(
     opened: Opened,
     ownServer: EmbeddedRedis | null,
-    readonly delivers = true,
+    readonly sendsNothing = false,
   ) {
     super(opened);
     const { config, stores } = this;
@@ -112,7 +112,7 @@ export class Daemon extends Process {
     // Before Redis is closed: it restores what the close would lose.
     this.dataDirectory.start();
     lifecycle.onStop('data directory', () => this.dataDirectory.stop());
-    if (this.delivers) this.janitor.start();
+    if (!this.sendsNothing) this.janitor.start();
     lifecycle.onStop('janitor', () => this.janitor.stop());
     lifecycle.onStop('webhook connections', () => deliverer.agents.close());
     // Running work cannot end while Redis is away: other processes take it over.
@@ -123,11 +123,11 @@ export class Daemon extends Process {
     processes.add(poller.work);
     processes.start((why) => this.leave(why, lifecycle));
     lifecycle.onStop('process', () => processes.stop(mustForce()));
-    if (this.delivers) unconfigured.start();
+    if (!this.sendsNothing) unconfigured.start();
     lifecycle.onStop('unconfigured', () => unconfigured.stop());
     statistics.start();
     lifecycle.onStop('learning', () => statistics.stop());
-    if (this.delivers) deliverer.start();
+    if (!this.sendsNothing) deliverer.start();
     const elapsedMs = stopwatch(lifecycle.stopping);
     lifecycle.onStop('deliverer', () => {
       return deliverer.stop({ force: mustForce(), elapsedMs: elapsedMs() });

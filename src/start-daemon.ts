@@ -34,7 +34,7 @@ export async function startDaemon(options: DaemonOptions): Promise<RunningDaemon
   const opened = await openProcess(options, connections, names);
   const derived = derivedSecrets(config);
   if (derived !== null) log.info(derived);
-  const daemon = new Daemon(opened, ownServer, deliver);
+  const daemon = new Daemon(opened, ownServer, !deliver);
   const services = new Services(daemon);
   nameFigures(daemon, services.health);
   const server = createServer(daemon, services, lifecycle.stopping);

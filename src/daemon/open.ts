@@ -38,7 +38,7 @@ export interface DaemonOptions {
   /** Reads headers of sources that come from files; none do, unless given. */
   rereadHeaders?: RereadHeaders;
   /** The migrations of the store that are known; those of this version, unless given. */
-  migrations?: readonly Migration[];
+  migrations?: readonly Migration[] | undefined;
   /** False observes and shows, and sends and deletes nothing: deliveries wait, and calls to send are refused. */
   deliver?: boolean | undefined;
   /** When it stops, readiness fails; it finishes or releases running work and closes everything. */

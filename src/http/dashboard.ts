@@ -139,7 +139,7 @@ const SIGNED_OUT: SessionView = { state: 'signed_out', token: null, scopes: [], 
 
 const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (
   app,
-  { daemon: { tokens, version, delivers }, sessions },
+  { daemon: { tokens, version, sendsNothing }, sessions },
 ) => {
   // These routes take requests without a token: one has at most 1 KiB, and comes at once.
   const options = { bodyLimit: 2_048, config: { open: true, limitMs: 3_000 } };
@@ -147,7 +147,7 @@ const sessionRoutes: FastifyPluginAsyncZod<DashboardOptions> = async (
     reply.header('cache-control', 'no-store');
   });
   const marked = (view: SessionView): SessionView =>
-    delivers ? view : { ...view, sends_nothing: true };
+    sendsNothing ? { ...view, sends_nothing: true } : view;
   const viewOf = ({ name: token, scopes }: TokenConfig): SessionView =>
     marked({ state: 'signed_in', token, scopes, version });
 

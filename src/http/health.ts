@@ -50,7 +50,7 @@ export class Health {
       ...degradedBy('store', storeGuard.trouble(), ...storeConditions.troubles()),
       ...memoryChecks(figures),
       workerCheck('poll workers', poller.isRunning()),
-      daemon.delivers ? workerCheck('delivery worker', deliverer.isRunning()) : SENDS_NOTHING,
+      daemon.sendsNothing ? SENDS_NOTHING : workerCheck('delivery worker', deliverer.isRunning()),
       sourcesCheck(closed, unknown),
       ...pollsChecks(poller.sources),
       ...discoveryChecks(troubles),

@@ -200,7 +200,7 @@ async function apiRoutes(
   app.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
-  if (!daemon.delivers) app.addHook('onRequest', refuseToSend);
+  if (daemon.sendsNothing) app.addHook('onRequest', refuseToSend);
   await app.register(idempotency, { repeats: services.repeats });
   await app.register(unreachableStore, { connections: daemon.connections });
   await app.register(heavyReads, { waitMs: limits.heavyReadWaitMs });

@@ -32,21 +32,21 @@ export interface SnapshotResult {
 /**
  * Writes a snapshot of all that a server holds at one moment, as a replica gets it: that needs no file of the server,
  * and holds up no client. The connection is of no further use.
- * @param redis a connection of its own, ready
+ * @param connection one of its own, ready
  * @param signal ends it, with its reason
  * @throws RunwatchError `snapshot_refused` where the user may not, `snapshot_broken` where it does not come whole
  */
 export async function writeSnapshot(
-  redis: Redis,
+  connection: Redis,
   write: WriteData,
   signal?: AbortSignal,
 ): Promise<SnapshotResult> {
   signal?.throwIfAborted();
   // Servers before 7.0 do not know the last one, which spares the server what follows the snapshot.
   for (const [name = '', value = ''] of CAPABILITIES) {
-    await redis.call('REPLCONF', name, value).catch(unlessRefused);
+    await connection.call('REPLCONF', name, value).catch(unlessRefused);
   }
-  const { stream } = redis;
+  const { stream } = connection;
   // From here on, what the server sends are no replies to commands.
   stream.removeAllListeners('data');
   stream.setTimeout(SILENCE_MS, () => stream.destroy(new Error('the server was silent')));
@@ -60,7 +60,7 @@ export async function writeSnapshot(
     throw error instanceof RunwatchError ? error : broken((error as Error).message, error);
   } finally {
     signal?.removeEventListener('abort', stop);
-    redis.disconnect();
+    connection.disconnect();
   }
   signal?.throwIfAborted();
   return reader.result();

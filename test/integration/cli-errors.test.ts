@@ -259,7 +259,7 @@ describe('what is not an error of the daemon', () => {
     expect(await run('simulate')).toBe(7);
     expect(await run('demo', '--keep')).toBe(7);
     expect(seen).toEqual([
-      { configPath: 'c.yaml', port: 0, dataDir: 'd' },
+      { configPath: 'c.yaml', port: 0, dataDir: 'd', deliver: true },
       { check: true, strict: true, json: false },
       expect.objectContaining({ port: 9, json: true, secrets: ['whsec_x'] }),
       { configPath: 'c.yaml', json: true, discard: false },

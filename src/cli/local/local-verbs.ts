@@ -2,7 +2,6 @@ import type { StoreView } from '../../client/types.ts';
 import type { WrittenRules } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import type { DaemonOptions } from '../../daemon/open.ts';
-import { MIGRATIONS } from '../../redis/migrations.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT } from '../exit.ts';
 import type { ConfigFlags } from './config.ts';
@@ -21,7 +20,7 @@ export class LocalVerbs {
   /** @param migrations of the store that are known; those of this version, unless given */
   constructor(
     private readonly cli: CommandLine,
-    private readonly migrations: NonNullable<DaemonOptions['migrations']> = MIGRATIONS,
+    private readonly migrations?: DaemonOptions['migrations'],
   ) {}
 
   get userAgent(): string {

@@ -41,7 +41,7 @@ Redis of its own. SIGTERM or Ctrl-C ends it in order; a second one ends it at on
 Examples:
   NOXUS_API_KEY=... runwatch serve
   runwatch serve --config /etc/runwatch/runwatch.yaml --log-level debug
-  runwatch serve --no-deliver --data-dir /tmp/trial    a look at a restored backup`;
+  runwatch serve --no-deliver --data-dir /tmp/trial   looks at a backup`;
 
 interface ShowConfigFlags {
   config?: string;
