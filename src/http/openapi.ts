@@ -410,6 +410,12 @@ function callbacksOf(operationId = ''): object | null {
         operationId: 'onWatchWebhook',
         summary: 'Sent to the webhook of a watch',
       });
+    case 'setBatch':
+      return callback('{$request.body#/webhook/url}', {
+        ...sendingOf('BatchEvent'),
+        operationId: 'onBatchWebhook',
+        summary: 'Sent to the webhook of a batch',
+      });
     case 'testEndpoint':
       return callback('{$request.path.name}', {
         ...sendingOf('SystemEvent'),

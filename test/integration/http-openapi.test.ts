@@ -123,6 +123,22 @@ describe('the OpenAPI document', () => {
     expect(referred).toEqual(new Set(Object.keys(document.components.schemas)));
   });
 
+  it('the OpenAPI document reaches each schema from a path, since some generators keep no others', () => {
+    const reached = new Set<string>();
+    const visit = (value: unknown): void => {
+      for (const [, name = ''] of JSON.stringify(value).matchAll(
+        /#\/components\/schemas\/(\w+)/g,
+      )) {
+        if (reached.has(name)) continue;
+        reached.add(name);
+        visit(document.components.schemas[name]);
+      }
+    };
+    visit(document.paths);
+    const schemas = Object.keys(document.components.schemas);
+    expect(schemas.filter((name) => !reached.has(name))).toEqual([]);
+  });
+
   it('the OpenAPI document marks the bodies that may be left out', () => {
     const optional = operations.filter(
       ({ operation }) => operation.requestBody?.required === false,
