@@ -14,7 +14,7 @@ import { answerInWords, argumentsOf, errorText } from './answers.ts';
 /** What a tool is called with besides its arguments. */
 export type Call = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
-/** What clients are told of a tool. */
+/** How a tool is described to clients. */
 interface Described<Shape extends z.ZodRawShape> {
   description: string;
   arguments: Shape;

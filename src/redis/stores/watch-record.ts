@@ -101,7 +101,7 @@ type RunRecord = {
  * The JSON text of a watch behind its head.
  * @param before the text until now: fields that only a later version knows are kept
  */
-export function writeDoc(watch: Watch, before = '{}'): string {
+export function writeDoc(watch: Watch, before?: string): string {
   const record: WatchRecord = {
     state: unless('active', watch.state),
     registeredBy: unlessEmpty(watch.registeredBy),
@@ -140,6 +140,9 @@ export function writeDoc(watch: Watch, before = '{}'): string {
     phases: unlessEmpty(watch.phases.map((phase) => phaseRecord(phase, watch.registeredAt))),
     metadata: unlessEmpty(watch.metadata),
   };
+  const text = JSON.stringify(record);
+  // Most polls change nothing of it.
+  if (before === undefined || before === text) return text;
   const others = Object.entries(JSON.parse(before) as object).filter(([name]) => !(name in record));
   const { metadata, ...own } = record;
   // Last, so that a record can be read without: see `withoutMetadata`.

@@ -41,7 +41,7 @@ export function Delivery({ values }: { values: Record<string, string> }) {
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
       <DeliveryFacts delivery={value} />
-      <Outlook delivery={value} />
+      <StateNotice delivery={value} />
       <Attempts delivery={value} />
       <SentEvent delivery={value} />
     </>
@@ -70,7 +70,7 @@ function SentEvent({ delivery }: { delivery: DeliveryDetail }) {
 }
 
 /** When it is tried next, or why it is not; nothing of one that was delivered. */
-function Outlook({ delivery }: { delivery: DeliveryDetail }) {
+function StateNotice({ delivery }: { delivery: DeliveryDetail }) {
   const { state, endpoint: name, attempt_count: attempts } = delivery;
   const ended = attempts === 0 ? 'Never tried' : 'Tried no more';
   switch (state) {
