@@ -15,7 +15,7 @@ import { isCode } from '../redis/file-lock.ts';
 import { makeDirectory } from '../redis/make-directory.ts';
 import { writeSnapshot } from '../redis/snapshot.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { checkDataDirectory, RESTORING } from './data-directory.ts';
+import { checkDataDirectory, isThere, RESTORING } from './data-directory.ts';
 import { formOf, verify, type KeptStore, type StoreReport } from './kept-store.ts';
 import { createStores, type Stores } from './stores.ts';
 
@@ -96,13 +96,6 @@ async function fileOf(path: string): Promise<string> {
   if (found?.isDirectory() !== true) return path;
   const at = new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '');
   return join(path, `runwatch-${at}.rdb`);
-}
-
-async function isThere(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 /** A snapshot has at least this share of what the same takes in memory. */

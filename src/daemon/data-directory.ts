@@ -52,15 +52,19 @@ export const RESTORING = 'restoring';
  * @throws RunwatchError `restore_unfinished`
  */
 export async function refuseUnfinished(path: string): Promise<void> {
-  const isBegun = await access(join(path, RESTORING)).then(
-    () => true,
-    () => false,
-  );
-  if (!isBegun || (await holdsData(path))) return;
+  if (!(await isThere(join(path, RESTORING))) || (await holdsData(path))) return;
   throw new RunwatchError(
     `the restore into ${path} was not finished: repeat \`runwatch store restore\`, or remove the directory ` +
       `${join(path, RESTORING)} to begin with an empty store`,
     { code: 'restore_unfinished' },
+  );
+}
+
+/** Whether there is a file or directory, as far as this process may see it. */
+export function isThere(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
   );
 }
 

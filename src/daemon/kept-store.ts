@@ -1,4 +1,3 @@
-import { access } from 'node:fs/promises';
 import type { Config } from '../config/schema.ts';
 import { RunwatchError } from '../core/errors.ts';
 import { isoTime } from '../core/event/event.ts';
@@ -11,7 +10,7 @@ import { sizesByKind, type KindSize } from '../redis/key-sizes.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import { Verifier, type VerifyReport } from '../redis/verify/verifier.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { checkDataDirectory } from './data-directory.ts';
+import { checkDataDirectory, isThere } from './data-directory.ts';
 import { openRedis, usesOwnRedis } from './redis.ts';
 import { createStores, type Stores } from './stores.ts';
 
@@ -44,11 +43,7 @@ export async function openKeptStore(options: KeptStoreOptions): Promise<KeptStor
 async function needStore(dataDir: string): Promise<void> {
   await checkDataDirectory(dataDir);
   if (await holdsData(dataDir)) return;
-  const isThere = await access(dataDir).then(
-    () => true,
-    () => false,
-  );
-  const what = isThere ? 'holds no data of Redis' : 'does not exist';
+  const what = (await isThere(dataDir)) ? 'holds no data of Redis' : 'does not exist';
   throw new RunwatchError(
     `there is no store: the data directory ${dataDir} ${what}; name another one by --data-dir or ` +
       'RUNWATCH_DATA_DIR, or a Redis by REDIS_URL',
