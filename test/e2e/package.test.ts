@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { cp, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,8 +16,10 @@ import {
   startDaemonProcess,
   stopAll,
 } from '../support/daemon-process.ts';
-import { loadRecording } from '../support/recorded-store.ts';
+import { LASTING, readAnswers } from '../support/recorded-answers.ts';
+import { loadRecording, recordedForms } from '../support/recorded-store.ts';
 import { testRedis } from '../support/redis.ts';
+import { recordedConfig } from '../support/standing-daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -205,39 +207,29 @@ test('the packed daemon answers about a store as the one that wrote it', async (
   }
 });
 
-/** The forms of which there is a recorded store. */
-const FORMS = readdirSync(join(ROOT, 'test/fixtures/store')).flatMap(
-  (name) => /^form-(\d+)\.jsonl$/.exec(name)?.[1] ?? [],
-);
-
-test.each(FORMS)(
-  'the packed daemon answers about the recorded store of form %s as the build of the checkout',
+test.each(recordedForms())(
+  'the packed daemon answers about the recorded store of form %s as is recorded',
   async (form) => {
-    const daemons: DaemonProcess[] = [];
-    const answers = async (main?: string) => {
-      const { url, prefix } = testRedis();
-      const redis = new Redis(url);
-      const { encryptionKey } = await loadRecording(redis, prefix, form);
-      redis.disconnect();
-      const daemon = await startDaemonProcess({
-        ...(main !== undefined && { main }),
-        args: ['--no-deliver'],
-        config: {
-          redis: { url, prefix },
-          encryption: { keys: [encryptionKey] },
-          // Not that of the watches, which are shown as they are then.
-          sources: { other: { base_url: 'http://127.0.0.1:9', api_key: 'key' } },
-        },
-      });
-      daemons.push(daemon);
-      return answersOf(daemon, RECORDED);
-    };
+    const { url, prefix } = testRedis();
+    const redis = new Redis(url);
+    const { encryptionKey } = await loadRecording(redis, prefix, form);
+    redis.disconnect();
+    const daemon = await startDaemonProcess({
+      main: join(home, 'dist/main.js'),
+      args: ['--no-deliver'],
+      config: {
+        ...recordedConfig(),
+        redis: { url, prefix },
+        encryption: { keys: [encryptionKey] },
+      },
+    });
     try {
-      const ofCheckout = await answers();
-      expect(ofCheckout.map(([, { status }]) => status)).toEqual(RECORDED.map(() => 200));
-      expect(await answers(join(home, 'dist/main.js'))).toEqual(ofCheckout);
+      const recorded = await readAnswers(form);
+      for (const path of LASTING) {
+        expect({ path, ...(await daemon.api(path)) }).toEqual(recorded.get(path));
+      }
     } finally {
-      await stopAll(daemons);
+      await stopAll([daemon]);
     }
   },
 );
@@ -254,15 +246,6 @@ const LISTINGS = [
   '/v1/events',
   '/v1/deliveries',
   '/v1/alerts',
-  '/v1/silences',
-  '/v1/audit',
-];
-
-/** What a daemon that observes leaves as it was. */
-const RECORDED = [
-  '/v1/watches',
-  '/v1/events?type=run.started,run.awaiting_human_feedback,run.completed,run.failed,run.stopped',
-  '/v1/deliveries?state=delivered,dead',
   '/v1/silences',
   '/v1/audit',
 ];

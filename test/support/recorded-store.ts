@@ -1,3 +1,4 @@
+import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import type { Redis } from 'ioredis';
 import { createKeys } from '../../src/redis/keys.ts';
@@ -78,6 +79,12 @@ async function readRecording(form: string): Promise<{ head: RecordingHead; keys:
   };
 }
 
+/** The forms of which there is a recorded store. */
+export function recordedForms(): string[] {
+  const names = readdirSync(new URL('.', recordingPath('')));
+  return names.flatMap((name) => /^form-(\d+)\.jsonl$/.exec(name)?.[1] ?? []);
+}
+
 export function recordingPath(form: string): URL {
   return new URL(`../fixtures/store/form-${form}.jsonl`, import.meta.url);
 }
@@ -96,8 +103,8 @@ export async function loadRecording(
     await redis.call(String(name), ownKey, ...rest);
     if (ttl !== undefined) await redis.pexpire(ownKey, ttl);
   }
-  const [seconds] = await redis.time();
   const [, , steps = '0'] = (await redis.get(own.clock))?.split(' ') ?? [];
-  await redis.set(own.clock, `${head.at - Number(seconds) * 1_000} ${head.at} ${steps}`);
+  // As if the host's clock was set back by far: the clock goes on at its highest time.
+  await redis.set(own.clock, `${-head.at} ${head.at} ${steps}`);
   return head;
 }
