@@ -76,8 +76,8 @@ export async function runHistoryKillTest({
       env: { REDIS_URL: redis.url },
       config: configOf({ noxus, urls: [hooks.url, late.url], retention }),
     });
-  // Watches are packed a tenth of a second after they have settled, and forgotten by the second one.
-  const keeping = await start('100s');
+  // Watches are packed half a second after they have settled, long before they would be forgotten.
+  const keeping = await start('500s');
   try {
     const runs = Array.from({ length: RUNS }, () => {
       return noxus.add({ steps: [{ after_ms: 300, status: 'completed' }] }).id;
