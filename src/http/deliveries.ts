@@ -50,7 +50,7 @@ const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const
 const AGAIN_CHUNK = 200;
 
 /** What a delivery is about, by name. */
-type Subject = Pick<z.output<typeof namedDelivery>, 'workflow_name' | 'alert_rule'>;
+type Subject = Pick<z.output<typeof namedDelivery>, 'workflow_name' | 'alert_rule' | 'batch'>;
 
 /** Shows deliveries, and makes them go out again. */
 export class DeliveryService {
@@ -62,22 +62,26 @@ export class DeliveryService {
   }
 
   /**
-   * What the workflow of each delivery's run is called, and which rule its alert is of; null where it is about
-   * no run or alert, or that is not known.
+   * What the workflow of each delivery's run is called, which rule its alert is of, and what its batch is called;
+   * null where it is about no run, alert or batch, or that is not known.
    */
   async subjectsOf(deliveries: readonly Delivery[]): Promise<Subject[]> {
     const { stores, linksOf } = this.deliverer.process;
-    const ids = new Set(deliveries.flatMap(({ alertId }) => alertId ?? []));
-    const [watches, alerts] = await Promise.all([
+    const alertIds = new Set(deliveries.flatMap(({ alertId }) => alertId ?? []));
+    const batchIds = new Set(deliveries.flatMap(({ batchId }) => batchId ?? []));
+    const [watches, alerts, batches] = await Promise.all([
       stores.watches.getManyBare([...deliveries]),
-      stores.alerts.getMany([...ids]),
+      stores.alerts.getMany([...alertIds]),
+      stores.batches.readAll([...batchIds]),
     ]);
     const rules = new Map(alerts.map(({ id, rule }) => [id, rule]));
-    return deliveries.map(({ alertId = '' }, at) => {
+    const names = new Map(batches.map(({ batch }) => [batch.id, batch.name]));
+    return deliveries.map(({ alertId = '', batchId = '' }, at) => {
       const stored = watches[at] ?? null;
       return {
         workflow_name: stored && linksOf(stored.watch).workflowName,
         alert_rule: rules.get(alertId) ?? null,
+        batch: names.get(batchId) ?? null,
       };
     });
   }
@@ -143,7 +147,7 @@ function unusable(error: unknown): null {
   throw error;
 }
 
-const NO_SUBJECT: Subject = { workflow_name: null, alert_rule: null };
+const NO_SUBJECT: Subject = { workflow_name: null, alert_rule: null, batch: null };
 
 type Own = Routes['deliveries'];
 type Asked = Requests<Own>;

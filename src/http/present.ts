@@ -31,6 +31,7 @@ export function presentDelivery(delivery: Delivery): DeliveryJson {
     event_type: delivery.eventType,
     run_id: delivery.runId,
     alert_id: delivery.alertId ?? null,
+    batch_id: delivery.batchId ?? null,
     endpoint: shownReceiver(delivery.endpoint),
     state: delivery.state,
     attempt_count: delivery.attemptCount,

@@ -202,6 +202,18 @@ describe('actions on a batch', () => {
     });
   });
 
+  test('the delivery of an event of a batch names the batch in the list, and leads to it', async () => {
+    const id = await join('running');
+    await api(`/v1/batches/${name}/close`, {});
+    stage.noxus.setStatus(id, 'completed', 100);
+    await withPage('/deliveries', async (page) => {
+      await page.locator('tr', { hasText: name }).getByRole('link', { name }).first().click();
+      await page.getByLabel('The event as JSON').getByText(name).waitFor();
+      await page.locator('.facts').getByRole('link', { name }).click();
+      await page.waitForURL(`**/batches/${(await current()).id}`);
+    });
+  });
+
   test('a batch is deleted after a question, and its run is watched as before', async () => {
     const id = await join('running');
     await withPage(`/batches/${name}`, async (page) => {

@@ -622,6 +622,20 @@ describe('runwatch deliveries', () => {
     expect(one.stdout).not.toMatch(/^run /m);
   });
 
+  test('deliveries names the batch where a delivery is about one, by its id once it is forgotten', async () => {
+    const batch_id = 'bat_0123456789abcdef0123';
+    const ofBatch = { run_id: '', batch_id, event_type: 'batch.completed' } as const;
+    const about = sampleDelivery({ id: 'dlv_2', batch: 'nightly', ...ofBatch });
+    const forgotten = sampleDelivery({ id: 'dlv_3', ...ofBatch });
+    daemon.on('GET /v1/deliveries', page(sampleDelivery(), about, forgotten));
+    const shown = stripVTControlCharacters((await cli(['deliveries'], 120)).stdout);
+    expect(shown).toMatch(/^DELIVERY +EVENT +ABOUT /);
+    expect(shown).toMatch(/dlv_2 +batch\.completed +nightly /);
+    expect(shown).toMatch(new RegExp(`dlv_3 +batch\\.completed +${batch_id} `));
+    daemon.on('GET /v1/deliveries/dlv_2', { status: 200, body: { ...about, attempts: [] } });
+    expect((await cli(['deliveries', 'dlv_2'])).stdout).toMatch(/^batch +nightly$/m);
+  });
+
   test('deliveries shows one delivery with its attempts', async () => {
     const attempts = [
       {

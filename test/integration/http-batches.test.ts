@@ -541,7 +541,9 @@ describe('batches of tokens that are limited to sources', () => {
     };
     const { ids } = await deliveriesFor(ALL);
     const [id = ''] = ids;
-    const ofEvent = `?event_id=${(await call('GET', `/v1/deliveries/${id}`)).body.event_id}`;
+    const { body: shown } = await call('GET', `/v1/deliveries/${id}`);
+    const ofEvent = `?event_id=${shown.event_id}`;
+    expect(shown).toMatchObject({ batch: 'nightly', batch_id: (await stateOf('nightly'))['id'] });
     const answers = async (token: string) => {
       const one = await call('GET', `/v1/deliveries/${id}`, undefined, token);
       const again = await call('POST', `/v1/deliveries/${id}/redeliver`, {}, token);

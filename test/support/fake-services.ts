@@ -341,7 +341,7 @@ export function fakeServices(): FakeServices {
         return { delivery, attempts: delivery.last === null ? [] : [delivery.last] };
       },
       subjectsOf: async (deliveries) =>
-        deliveries.map(() => ({ workflow_name: 'Invoices', alert_rule: null })),
+        deliveries.map(() => ({ workflow_name: 'Invoices', alert_rule: null, batch: null })),
       headersOf:
         async ({ eventId }) =>
         () => ({ 'webhook-id': eventId }),

@@ -7,8 +7,8 @@ import { paint, exactly, lasting, plain, relative, upcoming } from './text.ts';
 import { renderFields, renderTable, type Column } from './table.ts';
 
 /** The page of a run has its workflow above. */
-type ListedDelivery = Omit<DeliveryView, 'workflow_name' | 'alert_rule'> &
-  Partial<Pick<DeliveryView, 'workflow_name'>>;
+type ListedDelivery = Omit<DeliveryView, 'workflow_name' | 'alert_rule' | 'batch'> &
+  Partial<Pick<DeliveryView, 'workflow_name' | 'batch'>>;
 
 export function deliveryColumns(
   deliveries: readonly ListedDelivery[],
@@ -23,7 +23,9 @@ export function deliveryColumns(
     deliveries.flatMap(({ alert_id: id }) => id ?? []),
     shortAlertId,
   );
-  const isOfRuns = deliveries.every(({ alert_id: alert }) => alert === null);
+  const isOfRuns = deliveries.every(
+    ({ alert_id: alert, batch_id: batch }) => (alert ?? batch) === null,
+  );
   return [
     { head: 'DELIVERY', value: ({ id }) => idText(id), keep: 'always' },
     {
@@ -36,8 +38,10 @@ export function deliveryColumns(
     { head: 'TO', value: (delivery) => delivery.endpoint },
     {
       head: isOfRuns ? 'RUN' : 'ABOUT',
-      value: ({ run_id: run, alert_id: alert }) =>
-        run === '' ? alertText(alert ?? '-') : runText(run),
+      value: ({ run_id: run, alert_id: alert, batch_id: batchId, batch }) => {
+        if (run !== '') return runText(run);
+        return alert === null ? (batch ?? batchId ?? '-') : alertText(alert);
+      },
       keep: 'whole',
     },
     { head: 'WORKFLOW', value: ({ workflow_name: name }) => name ?? '-' },
@@ -91,13 +95,15 @@ export function renderDelivery(delivery: DeliveryDetailView, cli: CommandLine): 
 
 const stateText = ({ state, endpoint }: DeliveryDetailView) => plain(deliveryText(state, endpoint));
 
-/** The run and its workflow, or the alert. */
+/** The run and its workflow, the alert, or the batch. */
 function aboutFields(delivery: DeliveryDetailView): [string, string][] {
   const { run_id: run, alert_id: alert, workflow_name: name } = delivery;
+  const { batch_id: batchId, batch } = delivery;
   return [
     ...(run === '' ? [] : [['run', plain(run)] satisfies [string, string]]),
     ...(name === null ? [] : [['workflow', plain(name)] satisfies [string, string]]),
     ...(alert === null ? [] : [['alert', plain(alert)] satisfies [string, string]]),
+    ...(batchId === null ? [] : [['batch', plain(batch ?? batchId)] satisfies [string, string]]),
   ];
 }
 

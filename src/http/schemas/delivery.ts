@@ -51,6 +51,7 @@ export const deliverySchema = z.object({
     .meta({ id: 'SentEventType' }),
   run_id: z.string().meta({ description: 'Empty for events that are about no run.' }),
   alert_id: z.string().nullable().meta({ description: 'The alert that the event is about.' }),
+  batch_id: z.string().nullable().meta({ description: 'The batch that the event is about.' }),
   endpoint: z
     .string()
     .meta({ description: 'The name, or the masked URL of a webhook of a watch.' }),
@@ -106,6 +107,10 @@ export const namedDelivery = deliverySchema
       .string()
       .nullable()
       .meta({ description: 'The rule of the alert; null where the alert is kept no more.' }),
+    batch: z
+      .string()
+      .nullable()
+      .meta({ description: 'The name of the batch; null where the batch is kept no more.' }),
   })
   .meta({ id: 'Delivery', description: 'One event to one subscription.' });
 

@@ -503,7 +503,8 @@ export class BatchStore {
     }
   }
 
-  private async readAll(ids: readonly string[]): Promise<StoredBatch[]> {
+  /** Those of the ids that are kept, in no order. */
+  async readAll(ids: readonly string[]): Promise<StoredBatch[]> {
     if (ids.length === 0) return [];
     const pipeline = this.redis.pipeline();
     for (const id of ids) pipeline.hgetall(this.keys.batch(id));

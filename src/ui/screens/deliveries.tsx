@@ -24,10 +24,10 @@ import { DELIVERY_FILTERS, rangeOf, STATES } from './deliveries-query.ts';
 
 const addressOf = ({ id }: DeliveryView) => href(`/deliveries/${encodeURIComponent(id)}`);
 
-/** What a delivery is about: a workflow with a short id of its run, an alert, or runwatch itself. */
+/** What a delivery is about: a workflow with a short id of its run, an alert, a batch, or runwatch itself. */
 function Subject({ delivery }: { delivery: DeliveryView }) {
-  const { run_id: run, alert_id: alert, alert_rule: rule, workflow_name: name } = delivery;
-  if (run === '') return <>{rule ?? (alert === null ? 'runwatch' : 'alert')}</>;
+  const { run_id: run, workflow_name: name } = delivery;
+  if (run === '') return <>{subjectWithoutRun(delivery)}</>;
   const short = <span class="mono short">{shortId(run)}</span>;
   if (name === null) return short;
   return (
@@ -37,10 +37,19 @@ function Subject({ delivery }: { delivery: DeliveryView }) {
   );
 }
 
+function subjectWithoutRun(delivery: DeliveryView): string {
+  const { alert_id: alert, alert_rule: rule, batch_id: batchId, batch } = delivery;
+  if (alert !== null) return rule ?? 'alert';
+  return batchId === null ? 'runwatch' : (batch ?? 'batch');
+}
+
 /** The same with whole ids. */
 function subjectTitle(delivery: DeliveryView): string {
-  const { run_id: run, alert_id: alert, alert_rule: rule, workflow_name: name } = delivery;
-  return [name, run, rule, alert].filter((part) => part !== null && part !== '').join(' · ');
+  const { run_id: run, workflow_name: name, alert_id: alert, alert_rule: rule } = delivery;
+  const { batch_id: batchId, batch } = delivery;
+  return [name, run, rule, alert, batch, batchId]
+    .filter((part) => part !== null && part !== '')
+    .join(' · ');
 }
 
 function EventOf({ delivery: { event_type: type } }: { delivery: DeliveryView }) {

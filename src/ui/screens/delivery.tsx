@@ -153,6 +153,7 @@ function NextAttempt({ at }: { at: string | null }) {
 
 function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
   const { created_at: created, delivered_at: delivered, event_id: event, run_id: run } = delivery;
+  const { alert_id: alert, alert_rule: rule, batch_id: batchId, batch } = delivery;
   return (
     <Facts>
       <Fact name="State">
@@ -176,6 +177,16 @@ function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
       {run !== '' && (
         <Fact name="Run" className="mono id">
           <a href={href(runPath({ run_id: run }))}>{run}</a>
+        </Fact>
+      )}
+      {alert !== null && (
+        <Fact name="Alert">
+          <a href={href(`/alerts/${encodeURIComponent(alert)}`)}>{rule ?? alert}</a>
+        </Fact>
+      )}
+      {batchId !== null && (
+        <Fact name="Batch">
+          <a href={href(`/batches/${encodeURIComponent(batchId)}`)}>{batch ?? batchId}</a>
         </Fact>
       )}
     </Facts>
