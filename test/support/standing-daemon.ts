@@ -59,8 +59,10 @@ export function recordedConfig(): Record<string, unknown> {
 
 /** A daemon on a recorded store, at the moment of the recording. */
 export interface StandingDaemon {
+  daemon: Daemon;
   url: string;
   get: (path: string) => Promise<Answer>;
+  send: (method: 'POST' | 'PUT' | 'DELETE', path: string, body?: object) => Promise<Answer>;
   stop(): Promise<unknown>;
 }
 
@@ -99,12 +101,17 @@ export async function startStanding(target: TestRedis, form: string): Promise<St
   const server = createServer(daemon, new Services(daemon), stopping);
   lifecycle.onStop('http server', () => server.close());
   const url = await listen(server, config.server);
+  const send = async (method: string, path: string, body?: object) => {
+    const json = { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } };
+    const response = await fetch(url + path, { method, ...(body !== undefined && json) });
+    const text = await response.text();
+    return { status: response.status, body: text === '' ? null : (JSON.parse(text) as unknown) };
+  };
   return {
+    daemon,
     url,
-    get: async (path) => {
-      const response = await fetch(url + path);
-      return { status: response.status, body: await response.json() };
-    },
+    get: (path) => send('GET', path),
+    send,
     stop: () => lifecycle.stop(10_000),
   };
 }

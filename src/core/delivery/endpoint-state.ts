@@ -271,7 +271,7 @@ export function pause(state: EndpointState): EndpointState {
 export function resume(state: EndpointState): EndpointState {
   return state.disabled === null
     ? { ...state, paused: false, throttledUntil: null, throttledSince: null }
-    : NEW_STATE;
+    : { ...state, ...NEW_STATE };
 }
 
 /** Sends what is waiting now: ends a requested quiet, and probes at once. */

@@ -173,12 +173,10 @@ type ScriptFields = 'state' | 'joined' | 'expected' | 'maxFailed' | 'closedBy';
 
 type BatchDoc = Omit<Batch, ScriptFields>;
 
+/** What else was read of the document, a later version has added. */
 function docOf(batch: Batch): string {
-  const { id, sources, name, subscriptions, inherited } = batch;
-  const { createdAt, failedAt, completedAt, outcome } = batch;
-  const about = { id, sources, name, subscriptions, inherited };
-  const doc: BatchDoc = { ...about, createdAt, failedAt, completedAt, outcome };
-  return JSON.stringify(doc);
+  const { state: _s, joined: _j, expected: _e, maxFailed: _m, closedBy: _c, ...doc } = batch;
+  return JSON.stringify(doc satisfies BatchDoc);
 }
 
 /** A batch as read from the store, with the version that a write must find unchanged. */

@@ -29,8 +29,7 @@ export type BytesReply = (Buffer | BytesReply)[];
 export function readStored(key: WatchKey, record: Buffer | null): StoredWatch | null {
   if (record === null) return null;
   if (!isPacked(record)) return readWatch(key, record.toString());
-  const { watch, version, number } = readWatch(key, unpackWatch(record));
-  return { watch, version, number, isPacked: true };
+  return { ...readWatch(key, unpackWatch(record)), isPacked: true };
 }
 
 /** {@link readStored} without the metadata of a live watch. */
