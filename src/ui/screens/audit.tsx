@@ -100,8 +100,8 @@ function RecordTable({ records }: { records: readonly Audited[] }) {
       <table class="plain">
         <thead>
           <tr>
-            <th scope="col">Target</th>
             <th scope="col">Action</th>
+            <th scope="col">Target</th>
             <th scope="col">By</th>
             <th scope="col">Via</th>
             <th scope="col">Details</th>
@@ -113,10 +113,10 @@ function RecordTable({ records }: { records: readonly Audited[] }) {
         <tbody>
           {records.map((record) => (
             <tr key={record.id}>
+              <td>{record.action}</td>
               <td class="mono cell-cut" title={record.target}>
                 <Target record={record} />
               </td>
-              <td>{record.action}</td>
               <td class="cell-cut" title={record.by ?? undefined}>
                 <By record={record} />
               </td>
