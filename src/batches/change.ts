@@ -1,3 +1,4 @@
+import type { AuditRecord } from '../core/audit.ts';
 import { MOST_WEBHOOKS, newBatch, type Batch, type BatchName } from '../core/batch.ts';
 import { formerWebhooks, withoutToken } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
@@ -50,17 +51,19 @@ function withExpected(batch: Batch): Batch {
 
 /**
  * The use case behind closing a batch, after which no run joins. One that is not open does not change.
+ * @param audit what the audit log has of it; null where a list of runs closes it
  * @returns null where there is none
  */
 export async function closeBatch(
   { stores: { batches } }: Process,
   id: string,
+  audit: AuditRecord | null,
 ): Promise<Batch | null> {
   for (;;) {
     const stored = await batches.read(id);
     if (stored === null || stored.batch.state !== 'open') return stored?.batch ?? null;
     const after = { ...stored.batch, state: 'closed' as const, closedBy: 'closed' as const };
-    if (await batches.replace(stored, after)) return after;
+    if (await batches.replace(stored, after, audit)) return after;
   }
 }
 

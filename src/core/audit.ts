@@ -25,6 +25,8 @@ export const AUDITED_ACTIONS = [
   'deliveries.redeliver',
   'webhooks.end',
   'source.resume',
+  'batch.close',
+  'batch.delete',
 ] as const;
 
 type AuditedAction = (typeof AUDITED_ACTIONS)[number];

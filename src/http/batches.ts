@@ -1,6 +1,7 @@
 import type { z } from 'zod';
 import { closeBatch, writeBatch, type BatchSettings } from '../batches/change.ts';
 import type { TokenConfig } from '../config/schema.ts';
+import type { AuditRecord } from '../core/audit.ts';
 import {
   batchNameKey,
   batchOf,
@@ -18,6 +19,7 @@ import type { Daemon } from '../daemon.ts';
 import { deriveWebhookSecret } from '../deliver/secrets/sign.ts';
 import { isOfSources, type StoredBatch } from '../redis/stores/batch-store.ts';
 import { sourceOf } from '../batches/batches.ts';
+import { auditOf, type Acting } from './audit.ts';
 import { mayRead, sourcesOf } from './auth.ts';
 import { presentPage, timeOrNull } from './present.ts';
 import { invalid, refusal } from './problem.ts';
@@ -68,9 +70,11 @@ export class BatchService implements Slice<Own> {
     return this.answer(written.batch, token, secret);
   }
 
-  async close({ params, token }: Asked['close']) {
+  async close(request: Acting & Asked['close']) {
+    const { params, token } = request;
     const { batch } = await this.meant(params.name, token);
-    const closed = await closeBatch(this.daemon, batch.id);
+    const audit = this.auditOf(request, 'batch.close', batch);
+    const closed = await closeBatch(this.daemon, batch.id, audit);
     if (closed === null) throw unknownBatch(params.name);
     this.daemon.batches.wake();
     return this.answer(closed, token);
@@ -82,14 +86,16 @@ export class BatchService implements Slice<Own> {
     const { daemon } = this;
     const meant = names.map((name) => batchOf(sourcesOf(token), name));
     for (const stored of await daemon.stores.batches.named(meant)) {
-      if (stored?.batch.state === 'open') await closeBatch(daemon, stored.batch.id);
+      if (stored?.batch.state === 'open') await closeBatch(daemon, stored.batch.id, null);
     }
     daemon.batches.wake();
   }
 
-  async remove({ params, token }: Asked['remove']) {
+  async remove(request: Acting & Asked['remove']) {
+    const { params, token } = request;
     const { batch } = await this.meant(params.name, token);
-    await this.daemon.stores.batches.forget(batch);
+    const audit = this.auditOf(request, 'batch.delete', batch);
+    await this.daemon.stores.batches.forget(batch, audit);
   }
 
   /**
@@ -131,6 +137,15 @@ export class BatchService implements Slice<Own> {
       stored !== null && isOfSources(stored.batch, own) ? [stored.batch.name] : [],
     );
     return [...new Set(names)];
+  }
+
+  private auditOf(
+    request: Acting,
+    action: 'batch.close' | 'batch.delete',
+    { id, name, sources }: Batch,
+  ): AuditRecord {
+    const act = { action, target: id, sources: sources ?? undefined, details: { name } };
+    return auditOf(request, this.daemon.now(), act);
   }
 
   private async view(batch: Batch): Promise<BatchJson> {

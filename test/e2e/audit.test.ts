@@ -145,6 +145,34 @@ describe('the audit log', () => {
     expect(JSON.parse(String(records[3]!.details['matchers']))).toEqual(matchers);
   });
 
+  test('has the end of a batch by a user, and not that by a list of runs', async () => {
+    const begin = async (name: string, token = ADMIN) => {
+      const { body } = await call('PUT', `/v1/batches/${name}`, {}, token);
+      return String(body.id);
+    };
+    const [all, own] = [await begin('all'), await begin('own', ONE)];
+    const records = await recordsOf(async () => {
+      await call('POST', '/v1/batches/all/close', undefined, WRITER);
+      // It is closed: nothing is done.
+      await call('POST', '/v1/batches/all/close', undefined, WRITER);
+      await call('DELETE', '/v1/batches/all');
+      await call('DELETE', '/v1/batches/all');
+      await call('POST', '/v1/watches/batch', {
+        watches: [{ run_id: await watched('running'), source: 'mine' }],
+        batch: 'listed',
+      });
+      await call('DELETE', '/v1/batches/own', undefined, ONE);
+    });
+    expect(records).toMatchObject([
+      { action: 'batch.close', target: all, by: 'writer', details: { name: 'all' } },
+      { action: 'batch.delete', target: all, by: 'admin', details: { name: 'all' } },
+      { action: 'batch.delete', target: own, by: 'one', details: { name: 'own' } },
+    ]);
+    const [newest, ...older] = await recorded('?limit=200', ONE);
+    expect(newest).toMatchObject({ action: 'batch.delete', target: own });
+    expect(older.map(({ target }) => target)).not.toContain(all);
+  });
+
   test('has each thing that a user does to endpoints, deliveries and sources, and no secret', async () => {
     const id = await watched('completed');
     const { body } = await call('GET', `/v1/deliveries?run_id=${id}`);

@@ -1,5 +1,6 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { newBatch } from '../../src/core/batch.ts';
 import { auditDetails, type AuditFilter, type AuditRecord } from '../../src/core/audit.ts';
 import { pause } from '../../src/core/delivery/endpoint-state.ts';
 import { acknowledgeRun } from '../../src/watches/acknowledge.ts';
@@ -147,6 +148,23 @@ describe('a step that another process came before', () => {
       );
     expect([await expire('aud_3'), await expire('aud_4')]).toEqual([true, false]);
     expect(await actions()).toEqual(['silence.expire', 'silence.add']);
+  });
+
+  test('writes neither the end of a batch nor a record', async () => {
+    const batch = newBatch('mark', { sources: null, name: 'nightly' }, NOON);
+    expect(await stores.batches.begin(batch, '')).toBe(true);
+    const read = (await stores.batches.read(batch.id))!;
+    const close = (id: string) =>
+      stores.batches.replace(
+        read,
+        { ...batch, state: 'closed', closedBy: 'closed' },
+        record({ id, action: 'batch.close' }),
+      );
+    expect([await close('aud_1'), await close('aud_2')]).toEqual([true, false]);
+    for (const id of ['aud_3', 'aud_4']) {
+      await stores.batches.forget(batch, record({ id, at: NOON + 1, action: 'batch.delete' }));
+    }
+    expect(await actions()).toEqual(['batch.delete', 'batch.close']);
   });
 });
 

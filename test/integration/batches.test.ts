@@ -82,7 +82,7 @@ async function current(name = 'nightly'): Promise<Batch> {
 
 async function close(name = 'nightly'): Promise<void> {
   const [stored] = await batches.named([batchOf(undefined, name)]);
-  if (stored) await closeBatch(process, stored.batch.id);
+  if (stored) await closeBatch(process, stored.batch.id, null);
 }
 
 /** Polls a run that has a status now. */

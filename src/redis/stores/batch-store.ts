@@ -17,6 +17,7 @@ import {
   type MemberCounts,
 } from '../../core/batch.ts';
 import { chunksOf } from '../../core/arrays.ts';
+import type { AuditRecord } from '../../core/audit.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import type { Page } from '../../core/page.ts';
 import type { BatchJoin, WatchChange } from '../commit.ts';
@@ -24,6 +25,7 @@ import { replies } from '../connection.ts';
 import { isBeyond, openTimeCursor, type TimePlace } from '../cursor.ts';
 import { batchIndex } from '../indexes.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
+import { AUDIT, auditArgument } from '../lua/audit.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { TAKE_DUE } from '../lua/times.ts';
@@ -242,10 +244,21 @@ const WRITE_BATCH = script(
   'rwWriteBatch',
   {
     keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'batchWebhooks', 'clock'],
-    args: ['id', 'name', 'fields', 'createdAt', 'mostBatches', 'hasWebhook', 'version?', 'was?'],
+    args: [
+      'id',
+      'name',
+      'fields',
+      'createdAt',
+      'mostBatches',
+      'hasWebhook',
+      'version?',
+      'was?',
+      'audited?',
+    ],
     reply: (written: number) => written === 1,
   },
   `
+${AUDIT}
 ${STORE_NOW}
 ${WRITE_FIELDS}
 local now = storeNow(keys.clock)
@@ -266,6 +279,7 @@ else
 end
 writeBatch(keys.batch, cjson.decode(args.fields))
 if not args.version then redis.call('HSET', keys.batchNames, args.name, args.id) end
+if args.audited then audit(cjson.decode(args.audited)) end
 return 1
 `,
 );
@@ -308,11 +322,13 @@ const FORGET_BATCH = script(
   'rwForgetBatch',
   {
     keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'batchWebhooks'],
-    args: ['id', 'name'],
+    args: ['id', 'name', 'audited?'],
   },
   `
+${AUDIT}
 ${EVEN_IF_FULL}
 evenIfFull(keys.batch)
+if args.audited and redis.call('EXISTS', keys.batch) == 1 then audit(cjson.decode(args.audited)) end
 if redis.call('HGET', keys.batchNames, args.name) == args.id then
   redis.call('HDEL', keys.batchNames, args.name)
 end
@@ -385,12 +401,21 @@ export class BatchStore {
   }
 
   /** Writes a batch anew. @returns false where it is not as it was read any more */
-  replace({ version }: StoredBatch, after: Batch): Promise<boolean> {
-    return this.write(after, { version });
+  replace(
+    { version }: StoredBatch,
+    after: Batch,
+    audit: AuditRecord | null = null,
+  ): Promise<boolean> {
+    return this.write(after, { version }, audit);
   }
 
-  private write(batch: Batch, as: { version: string } | { was: string }): Promise<boolean> {
+  private write(
+    batch: Batch,
+    as: { version: string } | { was: string },
+    audit: AuditRecord | null = null,
+  ): Promise<boolean> {
     const about = { id: batch.id, name: batchNameKey(batch), createdAt: batch.createdAt };
+    const { audited, further } = auditArgument(this.keys, audit);
     return WRITE_BATCH.run(
       this.redis,
       { ...this.keysOf(batch.id), clock: this.keys.clock },
@@ -399,15 +424,18 @@ export class BatchStore {
         fields: fieldsOf(batch),
         mostBatches: MOST_BATCHES,
         hasWebhook: hasLiveWebhook(batch) ? 1 : 0,
+        audited,
         ...as,
       },
+      { further },
     );
   }
 
   /** Forgets a batch, whatever its state. */
-  async forget(batch: Batch): Promise<void> {
-    const about = { id: batch.id, name: batchNameKey(batch) };
-    await FORGET_BATCH.run(this.redis, this.keysOf(batch.id), about);
+  async forget(batch: Batch, audit: AuditRecord | null = null): Promise<void> {
+    const { audited, further } = auditArgument(this.keys, audit);
+    const about = { id: batch.id, name: batchNameKey(batch), audited };
+    await FORGET_BATCH.run(this.redis, this.keysOf(batch.id), about, { further });
   }
 
   /** Takes a run that is purged out of the failed ones of a batch. */

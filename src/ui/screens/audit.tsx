@@ -87,7 +87,7 @@ function Nothing() {
     <Empty title="Nothing was done so far.">
       <p>
         Whoever acknowledges, silences, resolves, pauses, resumes, retries, rotates, redelivers,
-        stops or purges something stands here, by the name of the token.
+        stops, closes, deletes or purges something stands here, by the name of the token.
       </p>
     </Empty>
   );
@@ -176,6 +176,7 @@ function Target({ record: { action, target } }: { record: Audited }) {
 function addressOf(action: Audited['action'], target: string): string | null {
   const [kind] = action.split('.');
   if (kind === 'alert') return `/alerts/${encodeURIComponent(target)}`;
+  if (action === 'batch.close') return `/batches/${encodeURIComponent(target)}`;
   if (kind === 'delivery') return `/deliveries/${encodeURIComponent(target)}`;
   if (kind !== 'run' || action === 'run.purge') return null;
   const slash = target.indexOf('/');
