@@ -33,6 +33,7 @@ import { benchSkew } from './skew.ts';
 import { benchSlots, SLOT_CELLS } from './slots.ts';
 import { benchSoak } from './soak.ts';
 import { benchStreams, STREAM_CELLS } from './streams.ts';
+import { benchVerify } from './verify.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
 
@@ -41,7 +42,7 @@ const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
 names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, slots, watches, batches, api, memory, growth, deliver,
-       store, places, shapes, streams,
+       store, verify, places, shapes, streams,
        isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -98,6 +99,8 @@ deliver:
   --seconds <n>        length of each of the three (3)
 store (memory, api, poll and deliver in turn, with what each does by default):
   --count <n>          watches in the store (300000)
+verify (the verbs of a built daemon; a second store has a third of the runs):
+  --count <n>          settled runs in the store (300000)
 bad-days:
   --cells <names>      by comma, of ${BAD_DAY_CELLS.join(', ')} (all)
 shapes:
@@ -217,6 +220,8 @@ const benches = {
     benchGrowth({ count: given('count', { usual: 4_000, least: 1_000, most: 1_000_000 }) }),
   deliver,
   store,
+  verify: () =>
+    benchVerify({ count: given('count', { usual: 300_000, least: 3_000, most: 1_000_000 }) }),
   isolation: () =>
     benchIsolation({
       endpoints: bounded('endpoints', 1_000, 31),

@@ -16,7 +16,13 @@ import { makeDirectory } from '../redis/make-directory.ts';
 import { writeSnapshot } from '../redis/snapshot.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory, isThere, RESTORING } from './data-directory.ts';
-import { formOf, verify, type KeptStore, type StoreReport } from './kept-store.ts';
+import {
+  formOf,
+  verify,
+  type KeptStore,
+  type StoreReport,
+  type StoreWatcher,
+} from './kept-store.ts';
 import { createStores, type Stores } from './stores.ts';
 
 /** What was written. */
@@ -28,11 +34,9 @@ export interface BackupResult {
   form: string | null;
 }
 
-interface BackupOptions {
+interface BackupOptions extends StoreWatcher {
   /** Replaces a file that is there. */
   force: boolean;
-  /** Ends it, with its reason. */
-  signal?: AbortSignal;
 }
 
 /**
@@ -44,7 +48,7 @@ interface BackupOptions {
 export async function backUp(
   { connections, stores }: KeptStore,
   path: string,
-  { force, signal }: BackupOptions,
+  { force, ...watcher }: BackupOptions,
 ): Promise<BackupResult> {
   const file = await fileOf(path);
   if (!force && (await isThere(file))) throw exists(file);
@@ -52,7 +56,7 @@ export async function backUp(
   const { found: form } = await formOf(stores);
   const draft = `${file}.${randomUUID()}.part`;
   try {
-    const written = await writeDraft(connections, draft, signal);
+    const written = await writeDraft(connections, draft, watcher);
     // A link never replaces a file that came meanwhile.
     if (force) await rename(draft, file);
     else await link(draft, file);
@@ -68,7 +72,7 @@ export async function backUp(
 async function writeDraft(
   { commands }: KeptStore['connections'],
   draft: string,
-  signal: AbortSignal | undefined,
+  { signal, onProgress }: StoreWatcher,
 ) {
   const file = await open(draft, 'wx', 0o600);
   const redis = commands.duplicate({ retryStrategy: () => null });
@@ -78,7 +82,13 @@ async function writeDraft(
   failed.catch(() => undefined);
   try {
     if (redis.status !== 'ready') await Promise.race([once(redis, 'ready'), failed]);
-    const written = await writeSnapshot(redis, (data) => file.appendFile(data), signal);
+    let bytes = 0;
+    const write = async (data: Buffer) => {
+      await file.appendFile(data);
+      bytes += data.length;
+      onProgress?.({ step: 'write', bytes });
+    };
+    const written = await writeSnapshot(redis, write, signal);
     await file.sync();
     return written;
   } finally {
@@ -137,12 +147,10 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-interface BackupFile {
+interface BackupFile extends StoreWatcher {
   file: string;
   prefix: string;
   log: Logger;
-  /** Ends what reads it, with its reason. */
-  signal?: AbortSignal;
 }
 
 /**
@@ -152,7 +160,7 @@ interface BackupFile {
 export async function verifyBackup(backup: BackupFile): Promise<StoreReport> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'runwatch-verify-')));
   try {
-    return await withLoaded(backup, dir, (loaded) => verify(loaded, backup.signal));
+    return await withLoaded(backup, dir, (loaded) => verify(loaded, backup));
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -161,10 +169,11 @@ export async function verifyBackup(backup: BackupFile): Promise<StoreReport> {
 type Loaded = Pick<KeptStore, 'connections' | 'stores'> & { server: ScratchServer };
 
 async function withLoaded<Result>(
-  { file, prefix, log }: BackupFile,
+  { file, prefix, log, onProgress }: BackupFile,
   dir: string,
   work: (loaded: Loaded) => Promise<Result>,
 ): Promise<Result> {
+  onProgress?.({ step: 'load' });
   const server = await loadSnapshot(await readable(file), dir, privateDirectories());
   // That it keeps nothing on disk is meant.
   const quiet = log.child({}, { level: 'error' });
@@ -228,7 +237,7 @@ export async function restore(backup: BackupFile, dataDir: string): Promise<Rest
   const staging = join(dir, RESTORING);
   await rm(staging, { recursive: true, force: true });
   const restored = await withLoaded(backup, staging, async ({ server, stores, ...loaded }) => {
-    const report = await verify({ stores, ...loaded }, backup.signal);
+    const report = await verify({ stores, ...loaded }, backup);
     const epoch = await beginEpoch(stores);
     await writeAppendOnlyFile(server.control, staging, async () => undefined);
     const { found: form } = await formOf(stores);

@@ -8,7 +8,7 @@ import { holdsData } from '../redis/embedded/rescue.ts';
 import { planOf, type MigrationPlan } from '../redis/migration-plan.ts';
 import { sizesByKind, type KindSize } from '../redis/key-sizes.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
-import { Verifier, type VerifyReport } from '../redis/verify/verifier.ts';
+import { Verifier, type VerifyProgress, type VerifyReport } from '../redis/verify/verifier.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory, isThere } from './data-directory.ts';
 import { openRedis, usesOwnRedis } from './redis.ts';
@@ -134,17 +134,28 @@ export async function planMigration({ connections, stores }: KeptStore): Promise
 /** What {@link verify} finds. */
 export type StoreReport = VerifyReport;
 
+/** How far a long verb about the store is: what it loads, writes, or verifies. */
+export type StoreProgress = { step: 'load' } | { step: 'write'; bytes: number } | VerifyProgress;
+
+/** What a long verb is given by its caller. */
+export interface StoreWatcher {
+  /** Ends it, with its reason. */
+  signal?: AbortSignal | undefined;
+  /** Is called a few times a second at the least, while it goes on. */
+  onProgress?: ((progress: StoreProgress) => void) | undefined;
+}
+
 /**
  * Reads every record of a store, and compares it with what points to it.
  * Throws RunwatchError `schema_unknown` for records of another form.
  */
 export async function verify(
   { connections, stores }: Omit<KeptStore, 'config'>,
-  signal?: AbortSignal,
+  { signal, onProgress }: StoreWatcher = {},
 ): Promise<StoreReport> {
   const { problem } = await formOf(stores);
   if (problem !== null) throw new RunwatchError(problem, { code: 'schema_unknown' });
-  return new Verifier(connections.commands, stores.keys, signal).verify();
+  return new Verifier(connections.commands, stores.keys, { signal, onProgress }).verify();
 }
 
 /** The processes with a heartbeat; one that was killed is among them until another counts it as dead. */

@@ -130,3 +130,9 @@ function isConnectionError(error: Error): boolean {
   const { syscall, code } = error as NodeJS.ErrnoException;
   return CONNECTING.has(syscall) || (syscall !== undefined && DISCONNECTED.has(code));
 }
+
+/** An error of one key is a result; without a connection there is none, and the error is thrown. */
+export function unlessOutage(error: unknown): Error {
+  if (!(error instanceof Error) || isOutage(error)) throw error;
+  return error;
+}

@@ -15,7 +15,6 @@ import { observe } from '../../src/core/watch/observe.ts';
 import type { Write } from '../../src/redis/migrations.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
 import { endWatch } from '../../src/watches/end.ts';
-import { Verifier } from '../../src/redis/verify/verifier.ts';
 import { newMark, newWatch, NOON, observeContext, snapshot } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { callsOf, scriptNames, startShadow } from '../support/full-redis.ts';
@@ -828,17 +827,6 @@ const CASES: Case[] = [
     async () => {
       await aRun();
       expect(await stores.repairs.compareCounters(0)).toEqual({ addUp: true, next: 0 });
-    },
-  ],
-  [
-    'rwCountBoth',
-    'reads',
-    'a counter that is off',
-    async () => {
-      await aRun();
-      await redis.hincrby(keys.watchSources, SOURCE, -1);
-      const { problems } = await new Verifier(redis, keys).verify();
-      expect(problems).toMatchObject([{ problem: 'miscounted', kind: 'watch-sources' }]);
     },
   ],
   [

@@ -1,9 +1,13 @@
 import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { groupOfAlert, noCounts } from '../../src/core/alert/alert.ts';
+import { newGroup, type OpenAlert } from '../../src/core/alert/group.ts';
+import { newBatch } from '../../src/core/batch.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { Verifier } from '../../src/redis/verify/verifier.ts';
-import { NOON, observeContext, snapshot } from '../support/builders.ts';
+import { NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
 import { dumpRedis } from '../support/dump-redis.ts';
+import { anAlert } from '../support/fake-alerts.ts';
 import { aRun, fillStore, runKey, skip } from '../support/kept-runs.ts';
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
@@ -19,7 +23,58 @@ beforeEach(async () => {
   await fillStore(stores);
   for (const id of await aRun(stores, 'acme/shop/12', 'completed')) await skip(stores, id);
   expect(await history.pack(runKey('acme/shop/12'))).toBe('packed');
+  await aBatch();
+  await someAlerts();
 });
+
+/** An open batch with a webhook of its own. */
+async function aBatch(): Promise<void> {
+  const batch = newBatch('1', { sources: null, name: 'nightly' }, NOON);
+  const subscriptions = [webhookTo('https://example.com/hook')];
+  expect(await stores.batches.begin({ ...batch, subscriptions }, '')).toBe(true);
+}
+
+/** An alert that has resolved, and one that fires. */
+async function someAlerts(): Promise<void> {
+  const resolved = anAlert({
+    id: 'alr_0123456789abcdef0123_0000000001',
+    state: 'resolved',
+    resolvedAt: NOON,
+  });
+  const alert = anAlert({ id: 'alr_0123456789abcdef0123_0000000002' });
+  const group = groupOfAlert(alert.id) ?? '';
+  const made = { rule: alert.rule, labels: alert.labels, source: 'default', kind: 'each' as const };
+  const open = { alert } as OpenAlert;
+  const after = { ...newGroup(made), open };
+  const read = new Map([[group, { version: '', group: null }]]);
+  const changed = [{ key: group, before: null, after, dueAt: NOON, keptMs: 0 }];
+  const commit = {
+    token: null,
+    read,
+    changed,
+    resolved: [resolved],
+    counts: noCounts(),
+    events: [],
+  };
+  expect(await stores.alerts.commit(commit)).not.toBeNull();
+}
+
+/** Later than anything that is meant to happen. */
+const FAR = NOON + 10_000 * 86_400_000;
+
+/** The first member of a sorted set. */
+const firstOf = async (key: string) => (await redis.zrange(key, 0, '0'))[0] ?? '';
+
+/** Gives a member of the first sorted set of a kind another score. */
+async function scoreOf(
+  kind: string,
+  memberOf: (key: string) => Promise<string | number>,
+  score: number,
+): Promise<void> {
+  const key = await keyOf(kind);
+  const member = await memberOf(key);
+  expect(await redis.zadd(key, 'XX', 'CH', score, member)).toBe(1);
+}
 
 const verify = () => new Verifier(redis, keys).verify();
 
@@ -142,7 +197,7 @@ const DAMAGES: readonly [what: string, damage: () => Promise<unknown>, found: st
   ],
   [
     'a batch that is no JSON',
-    async () => redis.hset(keys.batch('b'), 'doc', '{'),
+    async () => redis.hset(keys.batch('bat_1'), 'doc', '{'),
     ['unreadable batch'],
   ],
   [
@@ -293,6 +348,118 @@ const DAMAGES: readonly [what: string, damage: () => Promise<unknown>, found: st
   ],
 
   [
+    'a block of ids that is not among the blocks',
+    async () => {
+      const member = 'shop/13';
+      await redis.zadd(keys.runIds('default', member), 0, member);
+    },
+    ['stray run-ids'],
+  ],
+  [
+    'a chunk of a log that is not there',
+    async () => redis.zadd(`${keys.watchNames}chunks`, 0, '-1'),
+    ['stray watch-names'],
+  ],
+
+  [
+    'an active watch that nothing polls',
+    async () => redis.del(...keys.requestsDue('default')),
+    ['missing requests'],
+  ],
+  [
+    'a watch that is due twice',
+    async () => redis.zadd(keys.requestsDue('default')[0]!, NOON, 'active'),
+    ['misplaced requests'],
+  ],
+  [
+    'a watch that is due long after its timeout',
+    async () => redis.zadd(await keyOf('requests:default:watch'), FAR, 'active'),
+    ['misplaced requests'],
+  ],
+  [
+    'a time of a change',
+    async () => scoreOf('watches-changed', async () => numberOf('active'), 1),
+    ['misplaced watches-changed'],
+  ],
+  ...(['watches-ended', 'pack-due', 'own-events', 'deliveries-settled'] as const).flatMap(
+    (kind): typeof DAMAGES => [
+      [
+        `a time of ${kind} that is too early`,
+        async () => scoreOf(kind, firstOf, 1),
+        [`misplaced ${kind}`],
+      ],
+      [
+        `a time of ${kind} that is too late`,
+        async () => scoreOf(kind, firstOf, FAR),
+        [`misplaced ${kind}`],
+      ],
+    ],
+  ),
+  [
+    'the time at which the first of a packed watch settled',
+    async () => scoreOf('deliveries-settled', async () => numberOf('packed'), NOON),
+    ['misplaced deliveries-settled'],
+  ],
+  [
+    'the place of an event',
+    async () => scoreOf('live-events', firstOf, 77),
+    ['misplaced live-events'],
+  ],
+  [
+    'the number of a delivery',
+    async () => scoreOf('live-deliveries', firstOf, 77),
+    ['misplaced live-deliveries'],
+  ],
+  [
+    'the number of a delivery about no run',
+    async () => scoreOf('event-deliveries', firstOf, 77),
+    ['misplaced event-deliveries'],
+  ],
+  [
+    'a delivery that is due long after its next attempt',
+    async () => scoreOf('due', firstOf, FAR),
+    ['misplaced due'],
+  ],
+  [
+    'a number of a log that stands for another watch',
+    async () => redis.hset(`${keys.watchNames}0`, '1', 'default/ended'),
+    ['missing watch-names'],
+  ],
+  ['a lost list of batches', async () => redis.del(keys.batches), ['missing batches']],
+  [
+    'a lost list of webhooks of batches',
+    async () => redis.del(keys.batchWebhooks),
+    ['missing batch-webhooks'],
+  ],
+  ['the beginning of a batch', async () => scoreOf('batches', firstOf, 1), ['misplaced batches']],
+  [
+    'the beginning of a batch with a webhook',
+    async () => scoreOf('batch-webhooks', firstOf, 1),
+    ['misplaced batch-webhooks'],
+  ],
+  [
+    'a lost list of resolved alerts',
+    async () => redis.del(keys.alertsResolved),
+    ['missing alerts-resolved'],
+  ],
+  [
+    'when an alert resolved',
+    async () => scoreOf('alerts-resolved', firstOf, 1),
+    ['misplaced alerts-resolved'],
+  ],
+  [
+    'a lost list of alerts that fire',
+    async () => redis.del(keys.alerts('firing')),
+    ['missing alerts'],
+  ],
+  ['when an alert began', async () => scoreOf('alerts', firstOf, 1), ['misplaced alerts']],
+  [
+    'a lost group with an alert',
+    async () => redis.del(await keyOf('alert-group')),
+    ['stray alerts'],
+  ],
+
+  [
     'a counter of deliveries',
     async () => {
       await redis.hincrby(keys.deliveryCounts, 'pending ops', 1);
@@ -378,13 +545,12 @@ async function finish(runId: string): Promise<void> {
 }
 
 test('what a daemon writes between two reads is no problem', async () => {
-  const read = redis.getBuffer.bind(redis);
-  const reads = jest.spyOn(redis, 'getBuffer').mockImplementation(async (key) => {
-    const record = await read(key);
-    if (key !== watchKey('active')) return record;
+  const read = redis.mgetBuffer.bind(redis);
+  const reads = jest.spyOn(redis, 'mgetBuffer').mockImplementation(async (...names) => {
+    const records = await read(...names);
     reads.mockRestore();
     await finish('active');
-    return record;
+    return records;
   });
   expect(await problems()).toEqual([]);
   expect((await watches.get(runKey('active')))?.isPacked).toBe(true);

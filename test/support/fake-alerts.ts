@@ -54,7 +54,7 @@ export function anAlertEvent(changes: Partial<AlertEvent> & { runId?: string } =
   };
 }
 
-function anAlert(changes: Partial<Alert> = {}): Alert {
+export function anAlert(changes: Partial<Alert> = {}): Alert {
   return {
     id: 'alr_0123456789abcdef0123_0123456789',
     rule: 'failed-runs',

@@ -9,8 +9,10 @@ import {
   verify,
   type KeptStore,
   type MigrationPlan,
+  type StoreProgress,
   type StoreReport,
   type StoreSummary,
+  type StoreWatcher,
 } from '../../daemon/kept-store.ts';
 import { createLifecycle, type Lifecycle } from '../../lifecycle.ts';
 import { createLogger, type Logger } from '../../telemetry/logger.ts';
@@ -18,6 +20,7 @@ import { renderInvalid } from './config.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import type { Output } from '../output.ts';
+import { ProgressLine } from '../progress-line.ts';
 import { renderFields, renderTable, type Column } from '../render/table.ts';
 import { count, exactly, number, plain } from '../render/text.ts';
 import { note, writeJson } from '../report.ts';
@@ -63,19 +66,47 @@ export async function verifyStore(
 ): Promise<number> {
   if (file !== null) {
     return withConfig(cli, flags, async ({ config, log }) => {
-      const report = await verifyBackup({
-        file,
-        prefix: config.redis.prefix,
-        log,
-        signal: cli.signal,
-      });
+      const backup = { file, prefix: config.redis.prefix, log };
+      const report = await withProgress(cli, (watcher) => verifyBackup({ ...backup, ...watcher }));
       return showReport(cli, report, flags.json);
     });
   }
   return withStore(cli, flags, async (store) => {
-    const report = await verify(store, cli.signal);
+    const report = await withProgress(cli, (watcher) => verify(store, watcher));
     return showReport(cli, report, flags.json);
   });
+}
+
+/** Does long work that Ctrl-C ends, and shows on a terminal how far it is. */
+async function withProgress<Result>(
+  { io: { stderr }, signal }: CommandLine,
+  work: (watcher: StoreWatcher) => Promise<Result>,
+): Promise<Result> {
+  const line = new ProgressLine(stderr);
+  try {
+    return await work({ signal, onProgress: (progress) => line.show(progressText(progress)) });
+  } finally {
+    line.clear();
+  }
+}
+
+function progressText(progress: StoreProgress): string {
+  switch (progress.step) {
+    case 'load':
+      return 'loading the backup into a Redis of its own …';
+    case 'write':
+      return `${bytesText(progress.bytes)} written …`;
+    case 'records':
+      return `reading records: ${keysRead(progress)}`;
+    case 'entries':
+      return `reading what points to them: ${keysRead(progress)}`;
+    case 'differences':
+      return `comparing what differs: ${keysRead(progress)}`;
+  }
+}
+
+function keysRead({ keys, of }: { keys: number; of: number }): string {
+  return `${number(keys)} of about ${count(of, 'key')} …`;
 }
 
 export interface BackupFlags extends StoreFlags {
@@ -93,7 +124,9 @@ export async function backUpStore(
 ): Promise<number> {
   return withStore(cli, flags, async (store) => {
     const { stdout, stderr } = cli.io;
-    const { file, bytes, at, form } = await backUp(store, path, { ...flags, signal: cli.signal });
+    const { file, bytes, at, form } = await withProgress(cli, (watcher) =>
+      backUp(store, path, { ...flags, ...watcher }),
+    );
     const moment = new Date(at).toISOString();
     if (flags.json) writeJson(stdout, { file, bytes, at: moment, form });
     else
@@ -138,8 +171,10 @@ export async function restoreStore(
   }
   return withConfig(cli, flags, async ({ config, log }) => {
     const { stdout, stderr } = cli.io;
-    const backup = { file, prefix: config.redis.prefix, log, signal: cli.signal };
-    const { report, ...restored } = await restore(backup, config.data_dir);
+    const backup = { file, prefix: config.redis.prefix, log };
+    const { report, ...restored } = await withProgress(cli, (watcher) =>
+      restore({ ...backup, ...watcher }, config.data_dir),
+    );
     if (flags.json) writeJson(stdout, { ...restored, ...report });
     else stdout.write(`${renderReport(report)}${restoredText(restored)}\n`);
     const wanted = filesOfKeys(config);
@@ -172,6 +207,7 @@ function showReport({ io: { stdout } }: CommandLine, report: StoreReport, json: 
 const PROBLEMS: Readonly<Record<StoreReport['problems'][number]['problem'], string>> = {
   unreadable: 'cannot be read',
   missing: 'not where it belongs',
+  misplaced: 'not at the time or place that its record says',
   stray: 'stands for no record',
   miscounted: 'does not add up',
 };

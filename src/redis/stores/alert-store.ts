@@ -602,7 +602,11 @@ function movesOf(
 }
 
 function indexesOf(keys: Keys, alert: Alert | undefined): string[] {
-  if (alert === undefined) return [];
+  return alert === undefined ? [] : alertIndexes(keys, alert);
+}
+
+/** The indexes that an alert belongs in. */
+export function alertIndexes(keys: Keys, alert: Alert): string[] {
   const { state, rule, labels } = alert;
   const source = labels['source'];
   const ofRule = [{ rule }, ...(source === undefined ? [] : [{ rule, source }])];

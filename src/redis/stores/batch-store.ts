@@ -187,7 +187,8 @@ export interface StoredBatch {
   version: string;
 }
 
-function readBatch(fields: Record<string, string>): StoredBatch | null {
+/** A batch by the fields of its record; null without a document. */
+export function readBatch(fields: Record<string, string>): StoredBatch | null {
   const { version, state, joined, expected, max_failed: maxFailed, closed_by: by, doc } = fields;
   if (version === undefined || doc === undefined) return null;
   const batch: Batch = {
@@ -365,7 +366,7 @@ export function isOfSources(batch: BatchName, sources: readonly string[] | undef
 }
 
 /** Whether a batch may yet notify a webhook of its own. */
-function hasLiveWebhook({ state, subscriptions }: Batch): boolean {
+export function hasLiveWebhook({ state, subscriptions }: Batch): boolean {
   return state !== 'completed' && (subscriptions ?? []).some(({ kind }) => kind === 'webhook');
 }
 

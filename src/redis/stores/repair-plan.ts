@@ -2,7 +2,6 @@ import type { Redis } from 'ioredis';
 import { groupBy } from '../../core/arrays.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { isOutstanding } from '../../core/delivery/state.ts';
-import { countedReceiver } from '../../core/delivery/receiver.ts';
 import { isOfRun, type AnyEvent, type RunwatchEvent } from '../../core/event/event.ts';
 import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import { replies } from '../connection.ts';
@@ -193,16 +192,16 @@ export async function missingRunIds(redis: Redis, { runIds }: RepairPlan): Promi
 export interface PlannedWatch {
   watch: Watch;
   plan: RepairPlan;
-  /** Where its packed deliveries go. */
-  receivers: string[];
+  /** Those that are packed with it. */
+  deliveries: Delivery[];
 }
 
 /** Where a watch belongs; of a packed one, also its events and deliveries. */
 export function watchPlan(keys: Keys, key: WatchKey, record: Buffer): PlannedWatch {
   if (isPacked(record)) {
     const { watch, history } = openPacked(key, record);
-    const receivers = history.deliveries.map(({ delivery }) => countedReceiver(delivery.endpoint));
-    return { watch, plan: packedPlan(keys, watch, history), receivers };
+    const deliveries = history.deliveries.map(({ delivery }) => delivery);
+    return { watch, plan: packedPlan(keys, watch, history), deliveries };
   }
   const { watch, ...identity } = readWatch(key, record.toString());
   const id = watchId(watch);
@@ -211,7 +210,7 @@ export function watchPlan(keys: Keys, key: WatchKey, record: Buffer): PlannedWat
     plan.sorted.push({ key: keys.packDue, score: watch.endedAt, member: id });
   }
   const live = { key: keys.liveEvents(id), events: keys.event(''), log: keys.eventLog };
-  return { watch, plan: { ...plan, live }, receivers: [] };
+  return { watch, plan: { ...plan, live }, deliveries: [] };
 }
 
 /** Where a watch belongs by itself. */

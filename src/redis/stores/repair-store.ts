@@ -421,9 +421,9 @@ export class RepairStore {
   private async putBackWatch(key: WatchKey, counted: Counted): Promise<Put> {
     const record = await this.redis.getBuffer(this.keys.watch(key));
     if (record === null) return NOTHING;
-    const { watch, plan, receivers } = watchPlan(this.keys, key, record);
+    const { watch, plan, deliveries } = watchPlan(this.keys, key, record);
     this.noteWatch(watch, counted);
-    for (const receiver of receivers) counted.receivers.add(receiver);
+    for (const { endpoint } of deliveries) counted.receivers.add(countedReceiver(endpoint));
     if (isPacked(record)) {
       counted.packed.watches += 1;
       counted.packed.bytes += record.length;

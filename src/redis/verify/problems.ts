@@ -1,8 +1,20 @@
 /**
- * What may be wrong with a store: a record that cannot be read, one that is not where it belongs, an entry that
- * stands for no record, a counter that does not add up.
+ * What may be wrong with a store: a record that cannot be read, one that is not where it belongs, one that stands there
+ * at another time or place than it says, an entry that stands for no record, a counter that does not add up.
  */
-export type ProblemKind = 'unreadable' | 'missing' | 'stray' | 'miscounted';
+export type ProblemKind = 'unreadable' | 'missing' | 'misplaced' | 'stray' | 'miscounted';
+
+/**
+ * How often a problem must be seen: a record and what points to it are read one after the other, and a daemon
+ * may write both in between.
+ */
+const SEEN = 3;
+
+/** Whether something is seen as often as a problem must be. */
+export async function seenAgain(see: () => Promise<boolean>): Promise<boolean> {
+  for (let seen = 0; seen < SEEN; seen += 1) if (!(await see())) return false;
+  return true;
+}
 
 /** Examples that are kept of each kind. */
 const EXAMPLES = 3;

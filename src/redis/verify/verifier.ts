@@ -1,16 +1,11 @@
 import type { Redis } from 'ioredis';
-import { mapInChunks } from '../../core/arrays.ts';
+import { chunksOf, groupBy, mapInChunks } from '../../core/arrays.ts';
 import { messageOf } from '../../core/errors.ts';
-import type { Delivery } from '../../core/delivery/delivery.ts';
-import { isOutstanding } from '../../core/delivery/state.ts';
-import { poolOf } from '../../core/delivery/receiver.ts';
-import { parseWatchId, watchId } from '../../core/watch/watch.ts';
+import { parseWatchId, type Watch } from '../../core/watch/watch.ts';
 import { replies } from '../connection.ts';
-import { isOutage } from '../failures.ts';
-import { CHUNK, chunkOf, firstOf } from '../index-columns.ts';
+import { isOutage, unlessOutage } from '../failures.ts';
 import { kindOfKey } from '../key-sizes.ts';
-import type { Keys } from '../keys.ts';
-import { runIdOf } from '../run-ids.ts';
+import { beginningOfWatches, type Keys } from '../keys.ts';
 import {
   entriesOf,
   missingEntries,
@@ -18,22 +13,38 @@ import {
   type RepairPlan,
 } from '../stores/repair-plan.ts';
 import { Counters } from './counters.ts';
-import { pagesOfList, readDocument, references, scanned } from './documents.ts';
-import { Held, isInPlan } from './held.ts';
-import { Problems, type StoreProblem } from './problems.ts';
-import { nameOf, Records, type ReadRecord, type Subject } from './records.ts';
+import { readDocument } from './documents.ts';
+import {
+  entriesOfPlan,
+  isInPlan,
+  isNumber,
+  isSortedKind,
+  timedOfPlan,
+  type TimedEntry,
+} from './entries.ts';
+import { EntrySums } from './entry-sums.ts';
+import { Problems, seenAgain, type StoreProblem } from './problems.ts';
+import { namedSubject, nameOf, Records, type ReadRecord, type Subject } from './records.ts';
+import { checkReferences, referencesOf } from './references.ts';
+import { Scheduled } from './scheduled.ts';
+import { Outstanding } from './outstanding.ts';
+import { StructureEntries, type FoundEntry } from './structure-entries.ts';
+import { scanned, SORTED_SET } from './structures.ts';
 
 /** Keys that one command of Redis scans. */
 const SCANNED = 500;
 
-/** Records that are read at a time. */
+/** Records or keys that are read at a time. */
 const AT_ONCE = 20;
 
-/**
- * How often a problem must be seen: a record and what points to it are read one after the other, and a daemon
- * may write both in between.
- */
-const SEEN = 3;
+/** Watches that one command reads. */
+const WATCHES_AT_ONCE = 50;
+
+/** For how long a step that is noted by its time may be deferred, and clocks may differ, ms. */
+const DEFERRED_MS = 86_400_000;
+
+/** How far the earliest time that a record says may be from the one that was noted, ms: clocks differ. */
+const CLOCKS_MS = 60_000;
 
 /** What was found of a store. */
 export interface VerifyReport {
@@ -42,106 +53,168 @@ export interface VerifyReport {
   problems: StoreProblem[];
 }
 
-/** A key that holds numbers or ids of records. */
-type Structure = 'index' | 'log' | 'sorted';
+/** How far a verification is. */
+export interface VerifyProgress {
+  step: 'records' | 'entries' | 'differences';
+  /** Keys that the step has gone through, of about so many. */
+  keys: number;
+  of: number;
+}
 
-/** The sorted sets that records say themselves that they belong in. */
-const SORTED: ReadonlySet<string> = new Set([
-  'watches-changed',
-  'watches-ended',
-  'pack-due',
-  'deliveries-settled',
-  'own-events',
-  'live-events',
-  'live-deliveries',
-  'event-deliveries',
-]);
+interface VerifierOptions {
+  /** Ends the verification, with its reason. */
+  signal?: AbortSignal | undefined;
+  /** Is called after each few hundred keys. */
+  onProgress?: ((progress: VerifyProgress) => void) | undefined;
+}
 
-/** Where outstanding deliveries stand: each member is the id of one. */
-const STANDS: ReadonlySet<string> = new Set(['due', 'taken', 'parked', 'lane', 'delivery-claims']);
+/** A record, as a pass through all of them reads it. */
+interface Read {
+  key: string;
+  subject: Subject;
+  record: ReadRecord | Error | null;
+}
 
 /**
  * Reads every record of a store by its codec, and compares each with what points to it, both ways, and counters
- * with what they count. Writes nothing; each command is short. Errors of the connection pass through.
+ * with what they count. Writes nothing; each command is short; its memory does not grow with the store. Errors of the
+ * connection pass through.
  */
 export class Verifier {
   private readonly problems = new Problems();
-  private readonly held = new Held();
+  private readonly sums = new EntrySums();
   private readonly records: Records;
+  private readonly entries: StructureEntries;
   private readonly counters: Counters;
+  private readonly outstanding: Outstanding;
+  private readonly scheduled: Scheduled;
   private readonly read = new Map<string, number>();
+  /** The highest number that a record has in each log. */
+  private readonly highest = new Map<string, number>();
 
-  /** @param signal ends the verification, with its reason */
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-    private readonly signal?: AbortSignal,
+    private readonly options: VerifierOptions = {},
   ) {
     this.records = new Records(redis, keys);
+    this.entries = new StructureEntries(redis, keys);
     this.counters = new Counters(redis, keys);
+    this.outstanding = new Outstanding(redis, keys, this.records, this.problems);
+    this.scheduled = new Scheduled(redis, keys, this.records, this.problems);
   }
 
   async verify(): Promise<VerifyReport> {
-    const { problems, counters, held } = this;
+    const { redis, keys, problems, counters } = this;
     const packedBefore = await counters.packedCount();
-    for await (const found of this.allKeys()) await this.each(found, (key) => this.readKey(key));
+    await this.readRecords();
     await counters.comparePacked(packedBefore, problems);
-    for await (const found of this.allKeys()) await this.each(found, (key) => this.sweepKey(key));
-    await this.followReferences();
-    await counters.compare(held, problems);
+    await this.takeEntries();
+    if (this.sums.anyDiffers) await this.findDifferences();
+    await this.each(referencesOf(keys), (one) => checkReferences(redis, keys, one, problems));
+    await this.each(counters.all, (one) => counters.compare(one, problems));
+    await counters.compareSum(problems).catch(unlessOutage);
     await this.compareNumbers();
     const read = [...this.read].toSorted(([a], [b]) => (a < b ? -1 : 1));
     return { read: Object.fromEntries(read), problems: problems.all() };
   }
 
-  private allKeys(): AsyncIterable<string[]> {
+  /** All keys, a page at a time. */
+  private async *allKeys(step: VerifyProgress['step']): AsyncIterable<string[]> {
+    const { redis, options } = this;
+    const of = await redis.dbsize();
     const pattern = `${this.keys.queuePrefix}:*`;
-    return scanned((cursor) => this.redis.scan(cursor, 'MATCH', pattern, 'COUNT', SCANNED));
+    let keys = 0;
+    for await (const page of scanned((at) => redis.scan(at, 'MATCH', pattern, 'COUNT', SCANNED))) {
+      options.signal?.throwIfAborted();
+      yield page;
+      keys += page.length;
+      options.onProgress?.({ step, keys, of: Math.max(keys, of) });
+    }
   }
 
   /** A key that cannot be read is a problem; without a connection, nothing can. */
-  private async each(
-    found: readonly string[],
-    step: (key: string) => Promise<void>,
+  private async each<Item extends string | { key: string }>(
+    found: readonly Item[],
+    step: (item: Item) => Promise<void>,
   ): Promise<void> {
-    await mapInChunks(found, AT_ONCE, async (key) => {
-      this.signal?.throwIfAborted();
-      try {
-        await step(key);
-      } catch (error) {
-        if (error instanceof Error && isOutage(error)) throw error;
-        const kind = kindOfKey(this.keys, key);
-        this.note('unreadable', kind, `${this.shortOf(key)}: ${messageOf(error)}`);
-      }
+    await mapInChunks(found, AT_ONCE, async (item) => {
+      this.options.signal?.throwIfAborted();
+      const key = typeof item === 'string' ? item : item.key;
+      await step(item).catch((error: unknown) => this.unreadable(key, error));
     });
   }
 
-  private note(problem: StoreProblem['problem'], kind: string, example: string): void {
-    this.problems.note(problem, kind, example);
+  private unreadable(key: string, error: unknown): void {
+    if (!(error instanceof Error) || isOutage(error)) throw error;
+    const example = `${this.shortOf(key)}: ${messageOf(error)}`;
+    this.problems.note('unreadable', kindOfKey(this.keys, key), example);
   }
 
   private shortOf(key: string): string {
     return key.slice(this.keys.queuePrefix.length + 1);
   }
 
-  /** First pass: the records. */
-  private async readKey(key: string): Promise<void> {
-    const kind = kindOfKey(this.keys, key);
-    this.read.set(kind, (this.read.get(kind) ?? 0) + 1);
-    const name = this.shortOf(key).slice(kind.length + 1);
-    if (kind === 'watch') await this.readRecord({ is: 'watch', watch: parseWatchId(name) });
-    else if (kind === 'event' || kind === 'delivery') await this.readRecord({ is: kind, id: name });
-    else await readDocument(this.redis, kind, key);
+  /** First pass: what is kept by itself, and where it belongs. */
+  private async readRecords(): Promise<void> {
+    const { redis, keys, read } = this;
+    for await (const found of this.allKeys('records')) {
+      for (const key of found) {
+        const kind = kindOfKey(keys, key);
+        read.set(kind, (read.get(kind) ?? 0) + 1);
+      }
+      for await (const some of this.recordsOf(found)) await this.takeRecords(some);
+      await this.each(found, (key) => readDocument(redis, kindOfKey(keys, key), key));
+    }
   }
 
-  private async readRecord(subject: Subject): Promise<void> {
-    const record = await this.records.read(subject);
-    if (record === null) return;
-    if (record.plan === null) return this.checkOwner(subject);
-    this.held.take(record.plan);
-    this.counters.take(record);
-    await this.checkPlaces(subject, record);
-    if (record.outstanding !== undefined) await this.checkStanding(subject);
+  /** The records among some keys that have places elsewhere, some at a time. */
+  private async *recordsOf(found: readonly string[]): AsyncIterable<Read[]> {
+    const { keys, records } = this;
+    const beginning = beginningOfWatches(keys);
+    const watches = found.filter((key) => key.startsWith(beginning));
+    for (const some of chunksOf(watches, WATCHES_AT_ONCE)) {
+      this.options.signal?.throwIfAborted();
+      const names = some.map((key) => parseWatchId(key.slice(beginning.length)));
+      const read = await records.readWatches(names);
+      yield names.map((watch, at) => {
+        return { key: some[at] ?? '', subject: { is: 'watch', watch }, record: read[at] ?? null };
+      });
+    }
+    const others = found.flatMap((key): Omit<Read, 'record'>[] => {
+      const kind = kindOfKey(keys, key);
+      const subject = namedSubject(kind, this.shortOf(key).slice(kind.length + 1));
+      return subject === null ? [] : [{ key, subject }];
+    });
+    for (const some of chunksOf(others, AT_ONCE)) {
+      this.options.signal?.throwIfAborted();
+      yield await Promise.all(
+        some.map(async ({ key, subject }) => {
+          return { key, subject, record: await records.read(subject).catch(unlessOutage) };
+        }),
+      );
+    }
+  }
+
+  private async takeRecords(read: readonly Read[]): Promise<void> {
+    const { keys, sums, counters, outstanding } = this;
+    const timed: Timed[] = [];
+    for (const { key, subject, record } of read) {
+      if (record instanceof Error) this.unreadable(key, record);
+      else if (record?.plan === null) await this.checkOwner(subject);
+      else if (record !== null) {
+        for (const entry of entriesOfPlan(keys, record.plan)) sums.add(entry);
+        for (const { log, number } of record.plan.logs) {
+          this.highest.set(log, Math.max(number, this.highest.get(log) ?? 0));
+        }
+        counters.take(record);
+        for (const entry of timedOfPlan(keys, record.plan)) timed.push({ subject, entry });
+        if (record.outstanding !== undefined)
+          await outstanding.checkDelivery(record.outstanding.id);
+      }
+    }
+    await this.checkTimes(timed);
+    await this.scheduled.check(read.flatMap(watchIn));
   }
 
   /** A live event or delivery of a watch that is not live. */
@@ -151,253 +224,206 @@ export class Verifier {
       return record !== null && record.plan === null;
     });
     if (!isOrphan) return;
-    this.note('stray', subject.is, `${subject.is} ${nameOf(subject)} belongs to no live watch`);
+    const example = `${subject.is} ${nameOf(subject)} belongs to no live watch`;
+    this.problems.note('stray', subject.is, example);
   }
 
-  /** Whether all entries are there that a record has elsewhere. */
-  private async checkPlaces(subject: Subject, { plan }: ReadRecord): Promise<void> {
-    if (plan === null) return;
-    let missing = await this.missingOf(plan);
-    for (let seen = 1; seen < SEEN && missing.length > 0; seen += 1) {
-      const again = (await this.records.read(subject))?.plan ?? null;
-      const still = new Set(again === null ? [] : await this.missingOf(again));
-      missing = missing.filter((key) => still.has(key));
+  /** What stands in a sorted set from a time on must not stand there earlier, or long after now. */
+  private async checkTimes(timed: readonly Timed[]): Promise<void> {
+    const { redis } = this;
+    const byKey = [...groupBy(timed, ({ entry }) => entry.key)];
+    if (byKey.length === 0) return;
+    const pipeline = redis.pipeline();
+    for (const [key, own] of byKey) {
+      pipeline.zmscore(key, ...own.map(({ entry }) => entry.member));
     }
-    for (const key of missing) {
-      const short = this.shortOf(key);
-      const example = `${subject.is} ${nameOf(subject)} is not in ${short}`;
-      this.note('missing', kindOfKey(this.keys, key), example);
+    const scores = await replies<(string | null)[]>(pipeline);
+    for (const [at, [, own]] of byKey.entries()) {
+      for (const [place, one] of own.entries()) {
+        if (isOff(scores[at]?.[place] ?? null, one.entry.from)) await this.checkTime(one);
+      }
     }
   }
 
-  /** The keys that lack an entry. */
-  private async missingOf(plan: RepairPlan): Promise<string[]> {
-    const missing = await missingEntries(this.redis, entriesOf(plan));
-    const runIds = await missingRunIds(this.redis, plan);
-    const keys = missing.map(({ key }) => key);
-    return [...new Set([...keys, ...(runIds.length > 0 ? [plan.runIds?.block ?? ''] : [])])];
-  }
-
-  /** An outstanding delivery waits in the order of its run, and the first of it is due, parked or claimed. */
-  private async checkStanding(subject: Subject): Promise<void> {
-    let lacks: string | null = null;
-    const isWrong = await seenAgain(async () => {
-      const delivery = (await this.records.read(subject))?.outstanding;
-      lacks = delivery === undefined ? null : await this.standingLacks(delivery);
-      return lacks !== null;
-    });
-    if (isWrong) this.note('missing', 'lane', `delivery ${nameOf(subject)} ${lacks}`);
-  }
-
-  private async standingLacks(delivery: Delivery): Promise<string | null> {
+  private async checkTime({ subject, entry: { key, member, from } }: Timed): Promise<void> {
     const { redis, keys } = this;
-    const { id, endpoint } = delivery;
-    const lane = keys.ordering(delivery);
-    const [place, ...stands] = await replies<number | string | null>(
-      redis
-        .multi()
-        .lpos(lane, id)
-        .hget(keys.deliveryClaims, id)
-        .zscore(keys.taken(poolOf(endpoint)), id)
-        .zscore(keys.parked(endpoint), id)
-        .zscore(keys.due(endpoint), id),
-    );
-    if (place === null) return 'is not in the order of its run, so that it is not sent';
-    const waits = Number(place) > 0;
-    return waits || stands.some((one) => one !== null)
-      ? null
-      : 'is the next of its run, and neither due nor claimed nor parked';
+    let found: string | null = null;
+    const isStill = await seenAgain(async () => {
+      const plan = await this.planOf(subject);
+      found = await redis.zscore(key, member);
+      return (
+        plan !== null &&
+        timedOfPlan(keys, plan).some(
+          (now) => now.key === key && now.member === member && isOff(found, now.from),
+        )
+      );
+    });
+    if (isStill) this.misplaced(subject, key, found, `${from} or later`);
+  }
+
+  private misplaced(subject: Subject, key: string, found: string | null, wants: string): void {
+    const short = this.shortOf(key);
+    const example = `${subject.is} ${nameOf(subject)} is at ${found} in ${short}, and its record says ${wants}`;
+    this.problems.note('misplaced', kindOfKey(this.keys, key), example);
   }
 
   /** Second pass: what points to records. */
-  private async sweepKey(key: string): Promise<void> {
-    const { keys } = this;
-    const kind = kindOfKey(keys, key);
-    if (kind === 'watches') return this.sweepIndex(key, keys.watchNames);
-    if (kind === 'events') return this.sweepIndex(key, keys.eventLog);
-    if (kind === 'deliveries') return this.sweepIndex(key, keys.deliveryLog);
-    const log = [keys.watchNames, keys.eventLog, keys.deliveryLog].find((one) =>
-      key.startsWith(one),
-    );
-    if (log !== undefined) return this.sweepLog(log, key.slice(log.length));
-    if (SORTED.has(kind)) return this.sweepSorted(key, kind);
-    if (STANDS.has(kind)) return this.sweepStands(key, kind);
-    if (kind === 'run-ids') return this.sweepRunIds(key);
+  private async takeEntries(): Promise<void> {
+    const { keys, entries, sums, outstanding } = this;
+    for await (const found of this.allKeys('entries')) {
+      await this.each(found, async (key) => {
+        for await (const page of entries.of(key)) for (const entry of page) sums.take(entry);
+        await this.checkChunks(key);
+        await outstanding.checkKey(kindOfKey(keys, key), key);
+      });
+    }
   }
 
-  private async sweepIndex(index: string, log: string): Promise<void> {
-    const pages = scanned((at) => this.redis.hscanBuffer(index, at, 'COUNT', SCANNED));
-    for await (const flat of pages) {
-      for (let at = 0; at < flat.length; at += 2) {
-        const first = firstOf(Number(flat[at]));
-        for (const place of flat[at + 1] ?? []) {
-          const number = first + place;
-          await this.checkEntry('index', index, String(number), () =>
-            this.records.ofNumber(log, number),
-          );
+  /** Each chunk of a log is in its list of chunks; the last one is kept without numbers, as more may come. */
+  private async checkChunks(key: string): Promise<void> {
+    const { redis, problems } = this;
+    const part = this.entries.chunkOf(key);
+    if (part !== null) {
+      const { log, chunk } = part;
+      const list = `${log}chunks`;
+      const isMissing = await seenAgain(
+        async () =>
+          (await redis.zscore(list, String(chunk))) !== String(chunk) &&
+          (await redis.exists(key)) === 1,
+      );
+      const example = `${this.shortOf(key)} is not in ${this.shortOf(list)}`;
+      if (isMissing) problems.note('missing', kindOfKey(this.keys, key), example);
+    }
+    const log = this.entries.logOfChunks(key);
+    if (log === null) return;
+    for await (const page of SORTED_SET.pages(redis, key)) {
+      for (const { name: chunk } of page) {
+        const isStray = await seenAgain(async () => {
+          if ((await redis.exists(`${log}${chunk}`)) === 1) return false;
+          const [last] = await redis.zrevrange(key, 0, '0');
+          return last !== chunk && (await redis.zscore(key, chunk)) !== null;
+        });
+        const example = `there is no chunk ${chunk} of ${this.shortOf(log)}`;
+        if (isStray) problems.note('stray', kindOfKey(this.keys, key), example);
+      }
+    }
+  }
+
+  /** Goes through all again, and reads what differs: daemons may have written it meanwhile. */
+  private async findDifferences(): Promise<void> {
+    const { keys, entries, sums } = this;
+    for await (const found of this.allKeys('differences')) {
+      await this.each(found, async (key) => {
+        for await (const page of entries.of(key)) {
+          for (const entry of page) if (sums.differs(entry)) await this.checkEntry(entry);
         }
+      });
+      for await (const some of this.recordsOf(found)) {
+        await mapInChunks(some, AT_ONCE, async ({ subject, record }) => {
+          if (record === null || record instanceof Error || record.plan === null) return;
+          const isSuspect = entriesOfPlan(keys, record.plan).some((one) => sums.differs(one));
+          // Of a key that cannot be read, the second pass has said so.
+          if (isSuspect) await this.checkPlaces(subject, record.plan).catch(unlessOutage);
+        });
       }
     }
-  }
-
-  private async sweepLog(log: string, chunk: string): Promise<void> {
-    if (chunk === 'chunks') return;
-    for (const place of await this.redis.hkeys(`${log}${chunk}`)) {
-      const number = firstOf(Number(chunk)) + Number(place);
-      await this.checkEntry('log', log, String(number), () => this.records.ofNumber(log, number));
-    }
-  }
-
-  private async sweepSorted(key: string, kind: string): Promise<void> {
-    const pages = scanned((at) => this.redis.zscan(key, at, 'COUNT', SCANNED));
-    for await (const flat of pages) {
-      for (const member of flat.filter((_, at) => at % 2 === 0)) {
-        await this.checkEntry('sorted', key, member, () => this.subjectOf(kind, member));
-      }
-    }
-  }
-
-  private async subjectOf(kind: string, member: string): Promise<Subject | null> {
-    if (kind === 'pack-due') return { is: 'watch', watch: parseWatchId(member) };
-    const isNumber = /^\d+$/.test(member);
-    if (isNumber) return this.records.ofNumber(this.keys.watchNames, Number(member));
-    const isEvent = kind === 'own-events' || kind === 'live-events';
-    return { is: isEvent ? 'event' : 'delivery', id: member };
   }
 
   /** An entry must stand for a record that belongs there. */
-  private async checkEntry(
-    structure: Structure,
-    key: string,
-    name: string,
-    subjectOf: () => Promise<Subject | null>,
-  ): Promise<void> {
-    if (this.held.has(key, name)) return;
+  private async checkEntry({ at, structure, ...entry }: FoundEntry): Promise<void> {
+    const { redis, keys } = this;
     const isStray = await seenAgain(async () => {
-      const subject = await subjectOf();
+      const subject = await this.records.ofEntry(entry);
       const plan = subject === null ? null : await this.planOf(subject);
-      if (plan !== null && isInPlan(plan, key, name)) return false;
-      return this.holds(structure, key, name);
+      if (plan !== null && isInPlan(keys, plan, entry)) return false;
+      return (await structure.read(redis, at, entry.name)) !== null;
     });
     if (!isStray) return;
-    const what = structure === 'sorted' && !/^\d+$/.test(name) ? name : `number ${name}`;
-    const example = `${what} in ${this.shortOf(key)} stands for no record that belongs there`;
-    this.note('stray', kindOfKey(this.keys, key), example);
+    const what = isNumber(entry.name) ? `number ${entry.name}` : entry.name;
+    const example = `${what} in ${this.shortOf(at)} stands for no record that belongs there`;
+    this.problems.note('stray', kindOfKey(keys, at), example);
   }
 
   /** Where a record belongs; nowhere, where it cannot be read: the first pass has said so. */
   private async planOf(subject: Subject): Promise<RepairPlan | null> {
-    try {
-      return (await this.records.read(subject))?.plan ?? null;
-    } catch (error) {
-      if (error instanceof Error && isOutage(error)) throw error;
-      return null;
-    }
+    const record = await this.records.read(subject).catch(unlessOutage);
+    return record instanceof Error ? null : (record?.plan ?? null);
   }
 
-  private async holds(structure: Structure, key: string, name: string): Promise<boolean> {
-    const { redis } = this;
-    if (structure === 'sorted') return (await redis.zscore(key, name)) !== null;
-    const [chunk, place] = [chunkOf(Number(name)), Number(name) % CHUNK];
-    if (structure === 'log') return (await redis.hexists(`${key}${chunk}`, String(place))) === 1;
-    return (await redis.hgetBuffer(key, String(chunk)))?.includes(place) === true;
-  }
-
-  /** What waits to be sent must be a delivery that has not settled. */
-  private async sweepStands(key: string, kind: string): Promise<void> {
-    for await (const ids of this.standingIn(key, kind)) {
-      for (const id of ids) {
-        const isStray = await seenAgain(
-          async () => !(await this.isOutstanding(id)) && this.standsIn(key, kind, id),
-        );
-        if (!isStray) continue;
-        this.note('stray', kind, `${id} in ${this.shortOf(key)} is no delivery that waits`);
+  /** Whether all entries are there that a record has elsewhere, and at the places that it says. */
+  private async checkPlaces(subject: Subject, plan: RepairPlan): Promise<void> {
+    let lacking = await this.lackingOf(plan);
+    await seenAgain(async () => {
+      const again = await this.planOf(subject);
+      const still = again === null ? new Map<string, Lacking>() : await this.lackingOf(again);
+      lacking = new Map([...still].filter(([key]) => lacking.has(key)));
+      return lacking.size > 0;
+    });
+    for (const [key, lack] of lacking) {
+      if (lack.is === 'misplaced') this.misplaced(subject, key, lack.found, lack.wants);
+      else {
+        const example = `${subject.is} ${nameOf(subject)} is not in ${this.shortOf(key)}`;
+        this.problems.note('missing', kindOfKey(this.keys, key), example);
       }
     }
   }
 
-  private async isOutstanding(id: string): Promise<boolean> {
-    const doc = await this.redis.hget(this.keys.delivery(id), 'doc');
-    return doc !== null && isOutstanding((JSON.parse(doc) as Delivery).state);
-  }
-
-  private async *standingIn(key: string, kind: string): AsyncIterable<string[]> {
-    const { redis } = this;
-    if (kind === 'lane') return yield* pagesOfList(redis, key);
-    const pages = scanned((at) =>
-      kind === 'delivery-claims'
-        ? redis.hscan(key, at, 'COUNT', SCANNED)
-        : redis.zscan(key, at, 'COUNT', SCANNED),
-    );
-    for await (const flat of pages) yield flat.filter((_, at) => at % 2 === 0);
-  }
-
-  private async standsIn(key: string, kind: string, id: string): Promise<boolean> {
-    const { redis } = this;
-    if (kind === 'lane') return (await redis.lpos(key, id)) !== null;
-    if (kind === 'delivery-claims') return (await redis.hexists(key, id)) === 1;
-    return (await redis.zscore(key, id)) !== null;
-  }
-
-  private async sweepRunIds(block: string): Promise<void> {
+  /** What is wrong with the entries of a record, by their keys. */
+  private async lackingOf(plan: RepairPlan): Promise<Map<string, Lacking>> {
     const { redis, keys } = this;
-    const beginning = keys.runIds('');
-    const [source = ''] = block.slice(beginning.length).split(':', 1);
-    for (const member of await redis.zrange(block, 0, '-1')) {
-      const watch = { source, runId: runIdOf(member) };
-      const isStray = await seenAgain(
-        async () =>
-          (await redis.exists(keys.watch(watch))) === 0 &&
-          (await redis.zscore(block, member)) !== null,
-      );
-      if (isStray) this.note('stray', 'run-ids', `there is no watch ${watchId(watch)}`);
-    }
-  }
-
-  /** Names of records in lists of them, and in names that stand for them. */
-  private async followReferences(): Promise<void> {
-    for (const { in: key, are, to } of references(this.keys)) {
-      const read = async () =>
-        are === 'zset' ? this.redis.zrange(key, 0, '-1') : this.redis.hvals(key);
-      for (const name of await read()) {
-        const isStray = await seenAgain(
-          async () => (await this.redis.exists(to(name))) === 0 && (await read()).includes(name),
-        );
-        const kind = kindOfKey(this.keys, key);
-        if (isStray)
-          this.note(
-            'stray',
-            kind,
-            `${this.shortOf(key)} names ${name}, of which there is no record`,
-          );
+    const lacking = new Map<string, Lacking>();
+    for (const { key, name, value } of entriesOfPlan(keys, plan)) {
+      if (value === '' || !isSortedKind(kindOfKey(keys, key))) continue;
+      const found = await redis.zscore(key, name);
+      if (found !== null && Number(found) !== Number(value)) {
+        lacking.set(key, { is: 'misplaced', found, wants: value });
       }
     }
+    for (const { key } of await missingEntries(redis, entriesOf(plan))) {
+      lacking.set(key, { is: 'missing' });
+    }
+    if ((await missingRunIds(redis, plan)).length > 0) {
+      lacking.set(plan.runIds?.block ?? '', { is: 'missing' });
+    }
+    return lacking;
   }
 
   /** No number may be given twice. */
   private async compareNumbers(): Promise<void> {
-    const { redis, keys, held } = this;
+    const { redis, keys } = this;
     for (const [counter, log] of [
       [keys.watchNumber, keys.watchNames],
       [keys.eventPlace, keys.eventLog],
       [keys.deliveryNumber, keys.deliveryLog],
     ] as const) {
-      const highest = held.highest(log);
+      const highest = this.highest.get(log) ?? 0;
       const given = Number((await redis.get(counter)) ?? 0);
       // One that was lost goes on behind the log.
       if (given === 0 || given >= highest) continue;
       const short = this.shortOf(counter);
-      this.note(
-        'miscounted',
-        short,
-        `${short} is ${given}, and a record has the number ${highest}`,
-      );
+      const example = `${short} is ${given}, and a record has the number ${highest}`;
+      this.problems.note('miscounted', short, example);
     }
   }
 }
 
-/** Whether something is seen as often as a problem must be. */
-async function seenAgain(see: () => Promise<boolean>): Promise<boolean> {
-  for (let seen = 0; seen < SEEN; seen += 1) if (!(await see())) return false;
-  return true;
+/** What is wrong with the entry of a record. */
+type Lacking = { is: 'missing' } | { is: 'misplaced'; found: string; wants: string };
+
+interface Timed {
+  subject: Subject;
+  entry: TimedEntry;
+}
+
+function watchIn({ record }: Read): Watch[] {
+  return record === null || record instanceof Error || record.watch === undefined
+    ? []
+    : [record.watch];
+}
+
+/** Whether a score is before the earliest time, or long after now. */
+function isOff(score: string | null, from: number): boolean {
+  if (score === null) return false;
+  const latest = Math.max(from, Date.now()) + DEFERRED_MS;
+  return Number(score) < from - CLOCKS_MS || Number(score) > latest;
 }
