@@ -10,8 +10,17 @@ export interface ConnectProxy {
   close(): Promise<void>;
 }
 
-/** @param options.status the answer to each CONNECT; by default 200 */
-export async function startConnectProxy({ status = 200 } = {}): Promise<ConnectProxy> {
+interface ConnectProxyOptions {
+  /** The answer to each CONNECT; by default 200. */
+  status?: number;
+  /** Where tunnels to some `host:port` lead; others lead to the port that they name. */
+  ports?: Readonly<Record<string, number>>;
+}
+
+export async function startConnectProxy({
+  status = 200,
+  ports = {},
+}: ConnectProxyOptions = {}): Promise<ConnectProxy> {
   const tunnels: ConnectProxy['tunnels'] = [];
   const sockets = new Set<Socket>();
   const keep = (socket: Socket) => {
@@ -24,7 +33,8 @@ export async function startConnectProxy({ status = 200 } = {}): Promise<ConnectP
     tunnels.push({ authority: url, authorization: headers['proxy-authorization'] });
     if (status !== 200)
       return void client.end(`HTTP/1.1 ${status} No\r\ncontent-length: 0\r\n\r\n`);
-    const target = connect(Number(url.slice(url.lastIndexOf(':') + 1)), '127.0.0.1', () => {
+    const port = ports[url] ?? Number(url.slice(url.lastIndexOf(':') + 1));
+    const target = connect(port, '127.0.0.1', () => {
       client.write('HTTP/1.1 200 OK\r\n\r\n');
       client.pipe(target).pipe(client);
     });

@@ -17,8 +17,8 @@ import { eventLogTo } from './event-log.ts';
 import { loadRecording } from './recorded-store.ts';
 import type { TestRedis } from './redis.ts';
 
-/** As in `scripts/goldens/stage.ts`. */
-const SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
+/** What signs where no endpoint has a secret; see `scripts/goldens/stage.ts`. */
+export const RECORDED_SECRET = `whsec_${Buffer.alloc(32, 7).toString('base64')}`;
 
 /** Nothing listens there. */
 const CLOSED = 'http://127.0.0.1:9';
@@ -26,7 +26,7 @@ const CLOSED = 'http://127.0.0.1:9';
 /** What the recording was made with, as far as answers show it. */
 export function recordedConfig(): Record<string, unknown> {
   const source = { base_url: CLOSED, api_key: 'key' };
-  const hook = { type: 'webhook', url: `${CLOSED}/hook`, secret: SECRET, default: false };
+  const hook = { type: 'webhook', url: `${CLOSED}/hook`, secret: RECORDED_SECRET, default: false };
   return {
     sources: {
       default: source,
@@ -53,7 +53,7 @@ export function recordedConfig(): Record<string, unknown> {
       flaky: hook,
     },
     rules: [{ name: 'failed-runs', events: ['run.failed'], notify: ['all'] }],
-    delivery: { signing_secret: SECRET },
+    delivery: { signing_secret: RECORDED_SECRET },
   };
 }
 
