@@ -5,11 +5,12 @@ import * as webhook from '../../src/client/webhook.ts';
 import { apiAnswers, apiRequests, events } from './api.ts';
 import { cliExits, cliFlags, cliJson } from './command-line.ts';
 import { type Direction, type Entries, type Entry, plain } from './entry.ts';
+import { packageArguments, packageTypes } from './package-types.ts';
 import { type JsonSchema, SchemaEntries } from './schema.ts';
 
 interface Kind {
   direction: Direction;
-  /** Reads what there is from what is generated of the code: test/goldens, docs and config. */
+  /** Reads what there is from what is generated of the code: test/goldens, docs and config; of the package, from the code. */
   read: (root: string) => Promise<Entries>;
 }
 
@@ -27,6 +28,8 @@ export const KINDS: Readonly<Record<string, Kind>> = {
   metrics: { direction: 'gives', read: metrics },
   'readiness-checks': { direction: 'gives', read: readinessChecks },
   'package-exports': { direction: 'gives', read: packageExports },
+  'package-types': { direction: 'gives', read: packageTypes },
+  'package-arguments': { direction: 'takes', read: packageArguments },
 };
 
 async function configuration(root: string): Promise<Entries> {
@@ -71,7 +74,7 @@ async function readinessChecks(root: string): Promise<Entries> {
   return new Map(names.map(([, name = '']) => [name, plain('check')]));
 }
 
-/** What programs import, and the methods of a client; types stand in no recording. */
+/** What programs import, and the methods of a client. */
 function packageExports(): Promise<Entries> {
   const exported = { client, webhook, 'client createClient()': client.createClient() };
   const found = new Map<string, Entry>();

@@ -31,6 +31,8 @@ const COPIED = [
   'docs/configuration.md',
   'test/goldens',
   'test/fixtures/surface',
+  'src/client',
+  'src/core/errors.ts',
 ];
 
 /** Where a release stands: nothing was released, or one version. */

@@ -158,6 +158,8 @@ const COPIED = [
   'test/fixtures/surface',
   'config/runwatch.schema.json',
   'docs/configuration.md',
+  'src/client',
+  'src/core/errors.ts',
 ];
 
 describe('a copy of what is recorded', () => {
@@ -265,9 +267,50 @@ describe('a copy of what is recorded', () => {
       'check heap',
       'Removed: readiness-checks memory',
     ],
+    [
+      'a method of the client',
+      'src/client/client.ts',
+      '  getTimeline(run: RunRef)',
+      '  readTimeline(run: RunRef)',
+      'Removed: package-types client DaemonClient.getTimeline',
+    ],
+    [
+      'what a function gives',
+      'src/client/webhook.ts',
+      '): WebhookEvent {',
+      '): WebhookEvent | null {',
+      'Changed: package-types webhook verifyWebhook',
+    ],
+    [
+      'an argument that may be absent',
+      'src/client/client.ts',
+      'getWatch(run: RunRef)',
+      'getWatch(run: RunRef, how: object)',
+      'Changed: package-arguments client DaemonClient.getWatch argument 2',
+    ],
+    [
+      'a field of what a function takes',
+      'src/client/wait.ts',
+      'timeoutMs?: number',
+      'withinMs?: number',
+      'Removed: package-arguments client WaitOptions.timeoutMs',
+    ],
+    [
+      'a word that a type is limited to',
+      'src/client/event-stream.ts',
+      "'lost' | 'restored' | 'reset'",
+      "'lost' | 'restored'",
+      'Changed: package-types client ConnectionState',
+    ],
   ])('%s that goes is named', async (_what, path, from, to, line) => {
     edit(path, from, to);
     expect(await lines()).toContain(line);
+  });
+
+  test('an argument of the package that may be absent is no break, nor is a field more of a result', async () => {
+    edit('src/client/client.ts', 'getWatch(run: RunRef)', 'getWatch(run: RunRef, how?: object)');
+    edit('src/client/wait.ts', '  run_id: string;', '  run_id: string;\n  attempt: number;');
+    expect(await lines()).toEqual([]);
   });
 
   test('a file of changes/ announces what goes by its line, and nothing else', async () => {
