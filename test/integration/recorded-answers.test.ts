@@ -1,10 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { routes, type Route } from '../../src/http/schemas/routes.ts';
+import { createKeys } from '../../src/redis/keys.ts';
+import { SCHEMA } from '../../src/redis/migrations.ts';
 import { runCli } from '../support/cli-harness.ts';
+import { giveShades, NEXT, NEXT_FORM, nextKeys } from '../support/next-form.ts';
 import { askAll, readAnswers, type RecordedAnswer } from '../support/recorded-answers.ts';
 import { recordedForms } from '../support/recorded-store.ts';
 import { testRedis } from '../support/redis.ts';
 import { startStanding, type StandingDaemon } from '../support/standing-daemon.ts';
+import { closeConnection } from '../support/stores.ts';
 
 /** What is not about the store: other processes, and the memory and version of the machine's Redis. */
 const OF_THE_MACHINE = new Set(['GET /v1/processes', 'GET /v1/store', 'GET /v1/events/stream']);
@@ -63,3 +68,32 @@ describe.each(recordedForms())('the recorded store of form %s', (form) => {
     expect(JSON.parse(stdout)).toMatchObject({ data: (body as { data: object[] }).data });
   });
 });
+
+test('the recorded store of this form gets the recorded answers after a migration, and its watches are split', async () => {
+  const target = testRedis();
+  let shades = new Map<string, string>();
+  const daemon = await startStanding(target, SCHEMA, {
+    prepare: async (redis, keys) => (shades = await giveShades(redis, keys)),
+    migrations: [NEXT],
+  });
+  const redis = new Redis(target.url);
+  try {
+    const keys = createKeys(target.prefix);
+    expect(await redis.get(keys.schema)).toBe(NEXT_FORM);
+    expect(await redis.hgetall(nextKeys(keys).tints)).toEqual(Object.fromEntries(shades));
+    const answers = await askAll(daemon.get);
+    expect(answers).toEqual([...(await readAnswers(SCHEMA)).values()]);
+    expect(new Set(answers.flatMap(statesIn))).toEqual(
+      new Set(['delivered', 'dead', 'parked', 'pending', 'skipped']),
+    );
+  } finally {
+    await closeConnection(redis);
+    await daemon.stop();
+  }
+});
+
+/** The states of the deliveries in an answer. */
+function statesIn({ path, body }: RecordedAnswer): string[] {
+  const { data } = body as { data?: { state: string }[] };
+  return path.startsWith('/v1/deliveries?') ? (data ?? []).map(({ state }) => state) : [];
+}

@@ -12,7 +12,8 @@ import { createServer, listen } from '../../src/http/server.ts';
 import { Services } from '../../src/http/services.ts';
 import { createLifecycle } from '../../src/lifecycle.ts';
 import { Names } from '../../src/names.ts';
-import { createKeys } from '../../src/redis/keys.ts';
+import { createKeys, type Keys } from '../../src/redis/keys.ts';
+import type { Migration } from '../../src/redis/migrations.ts';
 import { eventLogTo } from './event-log.ts';
 import { loadRecording } from './recorded-store.ts';
 import type { TestRedis } from './redis.ts';
@@ -66,6 +67,13 @@ export interface StandingDaemon {
   stop(): Promise<unknown>;
 }
 
+interface StandingOptions {
+  /** Changes the store before it is migrated. */
+  prepare?: (redis: Redis, keys: Keys) => Promise<unknown>;
+  /** The migrations that are known; those of this version, unless given. */
+  migrations?: readonly Migration[];
+}
+
 interface Answer {
   status: number;
   body: unknown;
@@ -75,11 +83,17 @@ interface Answer {
  * The API on a recorded store that stands still: it is migrated as a start does, but none of the daemon's parts is
  * started, so that none polls, judges or sends, and the process's clock stands at the time of the recording.
  */
-export async function startStanding(target: TestRedis, form: string): Promise<StandingDaemon> {
+export async function startStanding(
+  target: TestRedis,
+  form: string,
+  { prepare, migrations }: StandingOptions = {},
+): Promise<StandingDaemon> {
   const log = pino({ level: 'silent' });
   const lifecycle = createLifecycle(log);
   const redis = new Redis(target.url);
   const head = await loadRecording(redis, target.prefix, form);
+  const keys = createKeys(target.prefix);
+  await prepare?.(redis, keys);
   redis.disconnect();
   const dataDir = await mkdtemp(join(tmpdir(), 'runwatch-test-'));
   lifecycle.onStop('data directory', () => rm(dataDir, { recursive: true, force: true }));
@@ -92,10 +106,10 @@ export async function startStanding(target: TestRedis, form: string): Promise<St
     encryption: { keys: [head.encryptionKey] },
   });
   const eventLog = eventLogTo(() => undefined);
-  const options = { config, log, eventLog, version: '0', lifecycle, clocks };
+  const options = { config, log, eventLog, version: '0', lifecycle, clocks, migrations };
   const { connections } = await openRedis(options);
   const { stopping } = lifecycle;
-  const migrator = new Migrator(connections, createKeys(target.prefix), log, '0', undefined);
+  const migrator = new Migrator(connections, keys, log, '0', migrations);
   if (!(await migrator.isDone())) await migrator.run(stopping);
   const daemon = new Daemon(await openProcess(options, connections, new Names()), null);
   const server = createServer(daemon, new Services(daemon), stopping);
