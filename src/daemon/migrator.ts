@@ -9,12 +9,12 @@ import { startPeriodic } from '../periodic.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { newProcessId } from '../redis/leases.ts';
-import type { MigratedStore, Migration, Unreadable } from '../redis/migrations.ts';
+import { chunksFrom, UnreadableRecords } from '../redis/migration-walk.ts';
+import type { MigratedStore, Migration } from '../redis/migrations.ts';
 import {
   FormStore,
   type FoundForm,
   type MigratingProcess,
-  type MigrationPlace,
   type MigrationState,
 } from '../redis/stores/form-store.ts';
 import { ProcessStore } from '../redis/stores/process-store.ts';
@@ -25,9 +25,6 @@ const PAUSE_MS = 1_000;
 
 /** How often the log says how far a migration is, ms. */
 const SAY_EVERY_MS = 5_000;
-
-/** The most records that cannot be read of which each has a line in the log. */
-const MOST_NAMED = 20;
 
 /** Whether the store has the newest form, may be asked again at once, or has to be waited for. */
 type Progress = 'done' | 'again' | 'wait';
@@ -61,7 +58,7 @@ export class Migrator {
   private first: { to: string; handled: number; at: number } | null = null;
   /** Where this process was when it worked on a migration last. */
   private place: PlacedMigration | null = null;
-  private unreadable = 0;
+  private readonly unreadable = new UnreadableRecords();
 
   constructor(
     private readonly connections: Pick<RedisConnections, 'commands' | 'state' | 'tryWrite'>,
@@ -190,29 +187,24 @@ export class Migrator {
       const message = `Redis has lost how far ${between(migration)} is: restore a backup from before it`;
       throw new RunwatchError(message, { code: 'migration_failed' });
     }
-    for (let place: MigrationPlace = state; ;) {
+    this.sayOwn({ migration, state });
+    for await (const { step, place, chunk } of chunksFrom(this.store, migration, state)) {
       if (stopping.aborted) throw stopped();
-      this.place = { migration, state: { ...state, ...place } };
-      const step = migration.steps[place.step];
-      if (step === undefined) break;
-      this.say('own', `this process ${this.progressOf(this.place)}`);
-      const chunk = await step.next(this.store, place.cursor);
       const next = await this.forms.write(migration, place, chunk, this.self);
       if (next === null) return;
-      this.warnOf(chunk.unreadable, step.name);
-      place = next;
+      for (const { key, why } of this.unreadable.add(chunk.unreadable)) {
+        this.log.warn({ key, why, step: step.name }, 'store.record_unreadable');
+      }
+      this.sayOwn({ migration, state: { ...state, ...next } });
     }
     if (!(await this.forms.end(migration, this.self))) return;
     const { from, to } = migration;
-    this.log.info({ from, to, unreadable: this.unreadable }, 'store.migrated');
+    this.log.info({ from, to, unreadable: this.unreadable.count }, 'store.migrated');
   }
 
-  private warnOf(unreadable: readonly Unreadable[], step: string): void {
-    for (const { key, why } of unreadable) {
-      this.unreadable += 1;
-      if (this.unreadable > MOST_NAMED) return;
-      this.log.warn({ key, why, step }, 'store.record_unreadable');
-    }
+  private sayOwn(place: PlacedMigration): void {
+    this.place = place;
+    this.say('own', `this process ${this.progressOf(place)}`);
   }
 
   /** Waits after an error that passes; throws others. */

@@ -1,16 +1,8 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
-import {
-  MIGRATIONS,
-  type MigratedStore,
-  type Migration,
-  type MigrationStep,
-  type Unreadable,
-} from './migrations.ts';
+import { chunksFrom, UnreadableRecords } from './migration-walk.ts';
+import { MIGRATIONS, type MigratedStore, type Migration, type Unreadable } from './migrations.ts';
 import { FormStore, type FoundForm } from './stores/form-store.ts';
-
-/** Records that cannot be read are named up to this many, and all of them counted. */
-const MOST_NAMED = 20;
 
 /** What a step would do. */
 interface PlannedStep {
@@ -22,7 +14,7 @@ interface PlannedStep {
   /** How much memory it takes, about; 0 where it frees some. */
   bytes: number;
   /** Some of the records that it cannot read, and leaves as they are. */
-  unreadable: Unreadable[];
+  unreadable: readonly Unreadable[];
   unreadableCount: number;
 }
 
@@ -46,34 +38,36 @@ export async function planOf(
   keys: Keys,
   migrations: readonly Migration[] = MIGRATIONS,
 ): Promise<MigrationPlan> {
-  const store = { redis, keys };
   const forms = new FormStore(redis, keys, migrations);
   const found = await forms.read();
   const { newest } = forms;
   const ahead = forms.ahead(found);
   if (ahead === null) return { found, newest, refusal: await forms.foreign(), steps: [] };
-  const done = found.migration?.step ?? 0;
-  const toDo = ahead.flatMap(({ from, to, steps }, at) =>
-    steps.slice(at === 0 ? done : 0).map((step) => ({ from, to, step })),
-  );
   const steps: PlannedStep[] = [];
-  for (const { from, to, step } of toDo) {
-    const records = await step.count(store);
-    const { unreadable, count } = await readAll(store, step);
-    const bytes = step.frees ? 0 : records * step.bytesEach;
-    steps.push({ from, to, name: step.name, records, bytes, unreadable, unreadableCount: count });
+  for (const [at, migration] of ahead.entries()) {
+    const done = at === 0 ? (found.migration?.step ?? 0) : 0;
+    steps.push(...(await stepsOf({ redis, keys }, migration, done)));
   }
   return { found, newest, refusal: null, steps };
 }
 
-async function readAll(store: MigratedStore, step: MigrationStep) {
-  const unreadable: Unreadable[] = [];
-  let count = 0;
-  for (let cursor: string | null = ''; cursor !== null;) {
-    const chunk = await step.next(store, cursor);
-    unreadable.push(...chunk.unreadable.slice(0, MOST_NAMED - unreadable.length));
-    count += chunk.unreadable.length;
-    cursor = chunk.cursor;
+/** @param done how many steps of the migration are done */
+async function stepsOf(
+  store: MigratedStore,
+  migration: Migration,
+  done: number,
+): Promise<PlannedStep[]> {
+  const { from, to, steps } = migration;
+  const unreadable = steps.map(() => new UnreadableRecords());
+  const begin = { step: done, cursor: '', handled: 0 };
+  for await (const { place, chunk } of chunksFrom(store, migration, begin)) {
+    unreadable[place.step]?.add(chunk.unreadable);
   }
-  return { unreadable, count };
+  const planned = steps.map(async (step, at) => {
+    const { named = [], count = 0 } = unreadable[at] ?? {};
+    const records = await step.count(store);
+    const bytes = step.frees ? 0 : records * step.bytesEach;
+    return { from, to, name: step.name, records, bytes, unreadable: named, unreadableCount: count };
+  });
+  return Promise.all(planned.slice(done));
 }

@@ -44,11 +44,12 @@ export interface MigrationStep {
   /** How many records it goes through. */
   count(store: MigratedStore): Promise<number>;
   /**
-   * Reads the next records, and writes nothing. It is small enough for Redis to write it within 5 ms. A chunk that was
-   * written before leaves the same once more, since an answer of Redis may be lost.
+   * Reads the next records, and writes nothing. A chunk that was written before leaves the same once more, since an
+   * answer of Redis may be lost. One that is too large to be written at once is read again, with fewer records.
    * @param cursor '' for the first chunk
+   * @param most records that the chunk may go through
    */
-  next(store: MigratedStore, cursor: string): Promise<MigratedChunk>;
+  next(store: MigratedStore, cursor: string, most: number): Promise<MigratedChunk>;
 }
 
 /** Brings the records of one form to the next one. */

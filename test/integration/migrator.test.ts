@@ -8,6 +8,7 @@ import { isPacked } from '../../src/redis/history-codec.ts';
 import { planOf } from '../../src/redis/migration-plan.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { SCHEMA, type Migration, type MigrationStep } from '../../src/redis/migrations.ts';
+import { FormStore } from '../../src/redis/stores/form-store.ts';
 import { IDENTITY_LENGTH } from '../../src/redis/stores/watch-record.ts';
 import { newWatch, NOON, snapshot } from '../support/builders.ts';
 import { giveShades, NEXT, NEXT_FORM, nextKeys } from '../support/next-form.ts';
@@ -211,6 +212,42 @@ test('a process that was frozen and comes back late writes nothing again', async
   );
 });
 
+test('a process that gets its lease back writes no chunk again that another has written meanwhile', async () => {
+  const place = testRedis();
+  const { redis, keys } = await aStore({}, place);
+  const slow = counting('one');
+  let isRead: () => void = () => undefined;
+  const held = new Promise<void>((resolve) => (isRead = resolve));
+  let isReading = false;
+  const reading: MigrationStep = {
+    ...slow,
+    async next(store, cursor, most) {
+      const chunk = await slow.next(store, cursor, most);
+      if (cursor === '2' && !isReading) {
+        isReading = true;
+        await held;
+      }
+      return chunk;
+    },
+  };
+  const late = await aMigrator(place, [{ ...COUNTING, steps: [reading, counting('two')] }]);
+  const over = late.run();
+  await waitFor(() => isReading);
+  const own = (await redis.get(keys.migrationLease))?.split(' ')[0];
+  // Another process takes the migration over, writes some chunks, and dies.
+  const taken = { token: 'other.1', name: 'other:1', version: '1' };
+  await redis.set(keys.migrationLease, `${taken.token} ${Date.now() + 60_000}`);
+  const forms = new FormStore(redis, keys, [COUNTING]);
+  const chunk = await slow.next({ redis, keys }, '2', 2);
+  const at = { step: 0, cursor: '2', handled: 2 };
+  expect(await forms.write(COUNTING, at, chunk, taken)).toMatchObject({ cursor: '4' });
+  await redis.del(keys.migrationLease);
+  await waitFor(async () => (await redis.get(keys.migrationLease))?.split(' ')[0] === own);
+  isRead();
+  await over;
+  expect(await redis.hgetall(tallyOf(keys))).toEqual(ONCE_EACH);
+});
+
 test('a migration waits for living processes of another version, names them, and begins when they have ended or died', async () => {
   const place = testRedis();
   const { redis, keys, processes } = await aStore({}, place);
@@ -267,10 +304,10 @@ async function aFullStore(frees: boolean) {
     ...last,
     frees,
     bytesEach: 1_000_000,
-    async next(store, cursor) {
+    async next(store, cursor, most) {
       times += 1;
       if (times === 2) await makeFull(stores.redis);
-      return last.next(store, cursor);
+      return last.next(store, cursor, most);
     },
   };
   const migrations = [{ ...COUNTING, steps: [counting('one'), filling] }];
@@ -284,11 +321,11 @@ test('a process keeps the right to migrate while it reads a chunk for long', asy
   const steps: MigrationStep[] = [
     {
       ...slow,
-      async next(store, cursor) {
+      async next(store, cursor, most) {
         const before = await redis.get(keys.migrationLease);
         if (cursor === '')
           await waitFor(async () => (await redis.get(keys.migrationLease)) !== before);
-        return slow.next(store, cursor);
+        return slow.next(store, cursor, most);
       },
     },
     counting('two'),

@@ -39,10 +39,10 @@ class HeldStep implements MigrationStep {
     this.count = step.count;
   }
 
-  async next(store: MigratedStore, cursor: string): Promise<MigratedChunk> {
+  async next(store: MigratedStore, cursor: string, most: number): Promise<MigratedChunk> {
     const key = heldAt(store.keys);
     while ((await store.redis.get(key)) === String(this.at)) await delay(HELD_MS);
-    return this.step.next(store, cursor);
+    return this.step.next(store, cursor, most);
   }
 }
 

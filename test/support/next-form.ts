@@ -48,8 +48,8 @@ export const NEXT: Migration = {
       frees: false,
       bytesEach: 16,
       count: countWatches,
-      next: (store, cursor) =>
-        eachWatch(store, cursor, ({ key, record, rest }) => {
+      next: (store, cursor, most) =>
+        eachWatch(store, { cursor, most }, ({ key, record, rest }) => {
           const shade = /"shade":"(\w*)",/.exec(rest)?.[1];
           const tint = shade ?? tintIn(rest) ?? NO_TINT;
           const renamed = withField(rest.replace(/"(shade|tint)":"\w*",/g, ''), 'tint', tint);
@@ -61,8 +61,8 @@ export const NEXT: Migration = {
       frees: false,
       bytesEach: 100,
       count: countWatches,
-      next: (store, cursor) =>
-        eachWatch(store, cursor, ({ id, number, rest }) => {
+      next: (store, cursor, most) =>
+        eachWatch(store, { cursor, most }, ({ id, number, rest }) => {
           const tint = tintIn(rest);
           return tint === undefined
             ? []
@@ -74,8 +74,8 @@ export const NEXT: Migration = {
       frees: true,
       bytesEach: 0,
       count: countWatches,
-      next: (store, cursor) =>
-        eachWatch(store, cursor, ({ id, key, record, rest }) => {
+      next: (store, cursor, most) =>
+        eachWatch(store, { cursor, most }, ({ id, key, record, rest }) => {
           const tint = tintIn(rest);
           if (tint === undefined) return [];
           return [
@@ -94,7 +94,7 @@ export async function giveShades(redis: Redis, keys: Keys): Promise<Map<string, 
   for (let cursor: string | null = ''; cursor !== null;) {
     const chunk: MigratedChunk = await eachWatch(
       store,
-      cursor,
+      { cursor, most: 128 },
       ({ id, key, number, record, rest }) => {
         const shade = `shade${number % 3}`;
         shades.set(id, shade);
@@ -106,6 +106,9 @@ export async function giveShades(redis: Redis, keys: Keys): Promise<Map<string, 
   }
   return shades;
 }
+
+/** Numbers in a chunk of the log of the ids of watches. */
+const IN_CHUNK = 128;
 
 interface FoundWatch {
   id: string;
@@ -121,33 +124,38 @@ async function countWatches({ redis, keys }: MigratedStore): Promise<number> {
   return counts.reduce((total, count) => total + Number(count), 0);
 }
 
-/** The watches of one chunk of the log of their ids; the cursor is the chunk. */
+/** The next watches by their numbers; the cursor is the number of the first one. */
 async function eachWatch(
   { redis, keys }: MigratedStore,
-  cursor: string,
+  { cursor, most }: { cursor: string; most: number },
   writesOf: (watch: FoundWatch) => Write[],
 ): Promise<MigratedChunk> {
   const log = keys.watchNames;
-  const from = cursor === '' ? '-inf' : cursor;
-  const chunks = await redis.zrangebyscore(`${log}chunks`, from, '+inf', 'LIMIT', 0, 2);
-  const [chunk, next = null] = chunks;
+  const from = Number(cursor);
+  const at = Math.floor(from / IN_CHUNK);
+  const chunks = await redis.zrangebyscore(`${log}chunks`, at, '+inf', 'LIMIT', 0, 2);
+  const [chunk, after] = chunks.map(Number);
   if (chunk === undefined) return { cursor: null, handled: 0, writes: [], unreadable: [] };
-  const ids = Object.entries(await redis.hgetall(`${log}${chunk}`));
-  const watchKeys = ids.map(([, id]) => `${keys.queuePrefix}:watch:${id}`);
-  const records = ids.length === 0 ? [] : await redis.mgetBuffer(watchKeys);
+  const found = Object.entries(await redis.hgetall(`${log}${chunk}`))
+    .map(([place, id]) => ({ number: chunk * IN_CHUNK + Number(place), id }))
+    .filter(({ number }) => number >= from)
+    .toSorted((a, b) => a.number - b.number);
+  const some = found.slice(0, most);
+  const next = found[most]?.number ?? (after === undefined ? null : after * IN_CHUNK);
+  const watchKeys = some.map(({ id }) => `${keys.queuePrefix}:watch:${id}`);
+  const records = some.length === 0 ? [] : await redis.mgetBuffer(watchKeys);
   const writes: Write[] = [];
   const unreadable: Unreadable[] = [];
-  for (const [at, [place, id]] of ids.entries()) {
-    const [key = '', record] = [watchKeys[at], records[at]];
+  for (const [index, { number, id }] of some.entries()) {
+    const [key = '', record] = [watchKeys[index], records[index]];
     if (!record) continue;
     try {
-      const number = Number(chunk) * 128 + Number(place);
       writes.push(...writesOf({ id, key, number, record, rest: restOf(record) }));
     } catch (error) {
       unreadable.push({ key, why: String(error) });
     }
   }
-  return { cursor: next, handled: ids.length, writes, unreadable };
+  return { cursor: next?.toString() ?? null, handled: some.length, writes, unreadable };
 }
 
 function restOf(record: Buffer): string {

@@ -4,10 +4,11 @@ import { Lease } from '../leases.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { LEASE } from '../lua/leases.ts';
+import { placeAfter, type MigrationPlace } from '../migration-walk.ts';
 import { MIGRATIONS, SCHEMA, type MigratedChunk, type Migration } from '../migrations.ts';
 import { script } from '../script.ts';
 
-/** The right to migrate lasts for so long, ms; each chunk that is written renews it. */
+/** The right to migrate lasts for so long, ms. */
 const MIGRATION_LEASE_MS = 5_000;
 
 /** Takes or renews the right to migrate, also in a Redis that is full. */
@@ -64,13 +65,12 @@ return alive
 const WRITE_CHUNK = script(
   'rwWriteChunk',
   {
-    keys: ['schema', 'form', 'migrationLease', 'clock'],
-    args: ['under', 'token', 'ms', 'step', 'cursor', 'notes', 'frees?'],
+    keys: ['schema', 'form', 'migrationLease'],
+    args: ['under', 'token', 'step', 'cursor', 'notes', 'frees?'],
     reply: (written: number) => written === 1,
   },
   `
 ${EVEN_IF_FULL}
-${STORE_NOW}
 ${LEASE}
 if redis.call('GET', keys.schema) ~= args.under or readLease(keys.migrationLease) ~= args.token then return 0 end
 local place = redis.call('HMGET', keys.form, 'step', 'cursor')
@@ -83,7 +83,6 @@ while at <= #ARGV do
   at = at + words + 1
 end
 for name, value in pairs(cjson.decode(args.notes)) do redis.call('HSET', keys.form, name, value) end
-takeLease(keys.migrationLease, args.token, storeNow(keys.clock), tonumber(args.ms))
 return 1
 `,
 );
@@ -108,16 +107,6 @@ redis.call('DEL', keys.migrationLease)
 return 1
 `,
 );
-
-/** How far a migration has come. */
-export interface MigrationPlace {
-  /** The step that is under way, from 0; their number where all are done, -1 where Redis has lost it. */
-  step: number;
-  /** Where its next chunk begins. */
-  cursor: string;
-  /** How many records it has gone through. */
-  handled: number;
-}
 
 /** A migration that is under way. */
 export interface MigrationState extends MigrationPlace {
@@ -156,7 +145,7 @@ export class FormStore {
   constructor(
     private readonly redis: Redis,
     private readonly keys: Keys,
-    private readonly migrations: readonly Migration[] = MIGRATIONS,
+    readonly migrations: readonly Migration[] = MIGRATIONS,
   ) {
     this.newest = migrations.at(-1)?.to ?? SCHEMA;
   }
@@ -178,12 +167,19 @@ export class FormStore {
     if (!isUnderWay) await this.redis.hset(form, 'version', version);
   }
 
-  /** Says that records have another form than this version writes; null where they have not. */
-  async foreign(): Promise<string | null> {
+  /**
+   * Says that records have another form than this version writes, and what to do; null where they have not.
+   * @param backup the file that the store was loaded from
+   */
+  async foreign(backup: string | null = null): Promise<string | null> {
     // Read once a second by each process.
-    const found = await this.redis.get(this.keys.schema);
-    if (found === this.newest || found === null) return null;
-    return foreignText(await this.read(), this.newest);
+    const schema = await this.redis.get(this.keys.schema);
+    if (schema === this.newest || schema === null) return null;
+    const found = await this.read();
+    const held = heldText(found, { newest: this.newest, holder: backup ?? 'Redis' });
+    if (this.ahead(found) !== null) return `${held}: ${migrateText(backup)}`;
+    const other = backup === null ? ', or use another redis.prefix' : '';
+    return `${held}: run ${writerOf(found)}${other}`;
   }
 
   /** The migrations to come, the one that is under way first; null where none leads to the newest form. */
@@ -224,20 +220,17 @@ export class FormStore {
    */
   async write(
     migration: Migration,
-    { step: number, cursor, handled }: MigrationPlace,
+    place: MigrationPlace,
     chunk: MigratedChunk,
     process: MigratingProcess,
   ): Promise<MigrationPlace | null> {
-    const { frees = false } = migration.steps[number] ?? {};
-    const next: MigrationPlace =
-      chunk.cursor === null
-        ? { step: number + 1, cursor: '', handled: 0 }
-        : { step: number, cursor: chunk.cursor, handled: handled + chunk.handled };
+    const { step, cursor } = place;
+    const { frees = false } = migration.steps[step] ?? {};
+    const next = placeAfter(place, chunk);
     const given = {
       under: underWay(migration),
       token: process.token,
-      ms: MIGRATION_LEASE_MS,
-      step: number,
+      step,
       cursor,
       notes: JSON.stringify({ ...next, ...nameOf(process) }),
       frees: frees ? 1 : undefined,
@@ -287,20 +280,25 @@ function readForm(text: string | null, notes: Record<string, string>): FoundForm
   return { form, version, migration };
 }
 
+function heldText(
+  { form, migration }: FoundForm,
+  { newest, holder }: { newest: string; holder: string },
+): string {
+  const known = `this version of runwatch knows form ${newest}`;
+  if (migration === null) return `${holder} holds records of form ${form}, and ${known}`;
+  const { from, to, by, version } = migration;
+  const way = `on their way from form ${from} to form ${to}, by ${by} (version ${version})`;
+  return `${holder} holds records that are ${way}, and ${known}`;
+}
+
+function migrateText(backup: string | null): string {
+  return backup === null
+    ? 'start the daemon of this version, which migrates them'
+    : 'restore it, and start the daemon of this version, which migrates them; then runwatch store verify reads them';
+}
+
 /** Which version to run instead; those before form 12 did not say which they were. */
-function foreignText({ form, version, migration }: FoundForm, newest: string): string {
-  if (migration !== null) {
-    const { from, to, by } = migration;
-    return (
-      `Redis holds records that are on their way from form ${from} to form ${to}, by ${by} (version ` +
-      `${migration.version}), and this version of runwatch knows form ${newest}: run version ` +
-      `${migration.version}, which goes on with that, or use another redis.prefix`
-    );
-  }
-  const writer =
-    version === null ? 'the version that wrote them' : `version ${version}, which wrote them`;
-  return (
-    `Redis holds records of form ${form}, and this version of runwatch knows form ${newest}: ` +
-    `run ${writer}, or use another redis.prefix`
-  );
+function writerOf({ version, migration }: FoundForm): string {
+  if (migration !== null) return `version ${migration.version}, which goes on with that`;
+  return version === null ? 'the version that wrote them' : `version ${version}, which wrote them`;
 }
