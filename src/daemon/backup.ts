@@ -13,6 +13,7 @@ import { loadSnapshot, type ScratchServer } from '../redis/embedded/scratch.ts';
 import { shutDown } from '../redis/embedded/process.ts';
 import { isCode } from '../redis/file-lock.ts';
 import { makeDirectory } from '../redis/make-directory.ts';
+import type { Migration } from '../redis/migrations.ts';
 import { writeSnapshot } from '../redis/snapshot.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import { checkDataDirectory, isThere, RESTORING } from './data-directory.ts';
@@ -147,10 +148,12 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
-interface BackupFile extends StoreWatcher {
+export interface BackupFile extends StoreWatcher {
   file: string;
   prefix: string;
   log: Logger;
+  /** See {@link createStores}. */
+  migrations?: readonly Migration[] | undefined;
 }
 
 /**
@@ -160,7 +163,11 @@ interface BackupFile extends StoreWatcher {
 export async function verifyBackup(backup: BackupFile): Promise<StoreReport> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'runwatch-verify-')));
   try {
-    return await withLoaded(backup, dir, (loaded) => verify(loaded, backup));
+    return await withLoaded(backup, dir, async (loaded) => {
+      const foreign = await loaded.stores.forms.foreign(backup.file);
+      if (foreign !== null) throw new RunwatchError(foreign, { code: 'schema_unknown' });
+      return verify(loaded, backup);
+    });
   } finally {
     await rm(dir, { recursive: true, force: true });
   }
@@ -169,7 +176,7 @@ export async function verifyBackup(backup: BackupFile): Promise<StoreReport> {
 type Loaded = Pick<KeptStore, 'connections' | 'stores'> & { server: ScratchServer };
 
 async function withLoaded<Result>(
-  { file, prefix, log, onProgress }: BackupFile,
+  { file, prefix, log, migrations, onProgress }: BackupFile,
   dir: string,
   work: (loaded: Loaded) => Promise<Result>,
 ): Promise<Result> {
@@ -181,7 +188,7 @@ async function withLoaded<Result>(
   const connections = createRedisConnections({ settings, log: quiet });
   try {
     await connections.ready();
-    const stores = createStores(connections, prefix);
+    const stores = createStores(connections, prefix, null, migrations);
     await needRecords(stores, file, prefix);
     return await work({ server, connections, stores });
   } finally {
@@ -218,14 +225,17 @@ export interface RestoreResult {
   form: string | null;
   /** The epoch that begins with the restored store. */
   epoch: string;
-  report: StoreReport;
+  /** The form that the daemon brings the records to when it starts; null where they have it. */
+  migrates_to: string | null;
+  /** Null for records that are migrated first: no version reads them before that. */
+  report: StoreReport | null;
 }
 
 /** What may be in a directory that a backup is restored into: the secrets of the store. */
 const SECRETS: ReadonlySet<string> = new Set(['encryption-key', 'signing-secret']);
 
 /**
- * Makes the data directory of an own Redis of a backup. Its data have their name only once they are whole, so that a
+ * Makes the data directory of an own Redis of a backup, also of an earlier form that the daemon migrates. Its data have their name only once they are whole, so that a
  * restore which is killed leaves none, and may be repeated.
  * @throws RunwatchError `restore_not_empty`, and those of {@link verifyBackup}
  */
@@ -237,12 +247,13 @@ export async function restore(backup: BackupFile, dataDir: string): Promise<Rest
   const staging = join(dir, RESTORING);
   await rm(staging, { recursive: true, force: true });
   const restored = await withLoaded(backup, staging, async ({ server, stores, ...loaded }) => {
-    const report = await verify({ stores, ...loaded }, backup);
+    const migratesTo = await targetOf(stores, backup.file);
+    const report = migratesTo === null ? await verify({ stores, ...loaded }, backup) : null;
     const epoch = await beginEpoch(stores);
     await writeAppendOnlyFile(server.control, staging, async () => undefined);
     const { found: form } = await formOf(stores);
     await shutDown(server.control);
-    return { dir, form, epoch, report };
+    return { dir, form, epoch, migrates_to: migratesTo, report };
   });
   for (const name of APPEND_ONLY_NAMES) {
     await rename(join(staging, name), join(dir, name)).catch((error: unknown) => {
@@ -252,6 +263,17 @@ export async function restore(backup: BackupFile, dataDir: string): Promise<Rest
   await syncDirectory(dir);
   await rm(staging, { recursive: true, force: true });
   return restored;
+}
+
+/**
+ * The form that the records of a backup are to be migrated to; null where they have it.
+ * Throws RunwatchError `schema_unknown` where no migration leads to the form of this version.
+ */
+async function targetOf({ forms }: Stores, file: string): Promise<string | null> {
+  const foreign = await forms.foreign(file);
+  if (foreign === null) return null;
+  if (forms.ahead(await forms.read()) !== null) return forms.newest;
+  throw new RunwatchError(foreign, { code: 'schema_unknown' });
 }
 
 async function needEmpty(dir: string): Promise<void> {

@@ -6,6 +6,7 @@ import type { Lifecycle } from '../lifecycle.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import { holdsData } from '../redis/embedded/rescue.ts';
 import { planOf, type MigrationPlan } from '../redis/migration-plan.ts';
+import type { Migration } from '../redis/migrations.ts';
 import { sizesByKind, type KindSize } from '../redis/key-sizes.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import { Verifier, type VerifyProgress, type VerifyReport } from '../redis/verify/verifier.ts';
@@ -19,6 +20,8 @@ interface KeptStoreOptions {
   log: Logger;
   /** Closes the connections. */
   lifecycle: Lifecycle;
+  /** See {@link createStores}. */
+  migrations?: readonly Migration[] | undefined;
 }
 
 /** A store that is looked at without a daemon in this process. */
@@ -36,7 +39,8 @@ export async function openKeptStore(options: KeptStoreOptions): Promise<KeptStor
   const { config } = options;
   if (usesOwnRedis(config)) await needStore(config.data_dir);
   const { connections } = await openRedis(options);
-  return { config, connections, stores: createStores(connections, config.redis.prefix) };
+  const stores = createStores(connections, config.redis.prefix, null, options.migrations);
+  return { config, connections, stores };
 }
 
 /** Starting a server there would make a store of a directory that was misspelt. */
@@ -128,7 +132,7 @@ export type { MigrationPlan };
 
 /** What a migration to the form of this version would do; it reads what that would read. */
 export async function planMigration({ connections, stores }: KeptStore): Promise<MigrationPlan> {
-  return planOf(connections.commands, stores.keys);
+  return planOf(connections.commands, stores.keys, stores.forms.migrations);
 }
 
 /** What {@link verify} finds. */

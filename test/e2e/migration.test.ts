@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import { rm } from 'node:fs/promises';
-import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { cp, mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { createKeys } from '../../src/redis/keys.ts';
+import { endUnreachableServers } from '../../src/redis/embedded/process.ts';
 import { SCHEMA } from '../../src/redis/migrations.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { runBuiltCli } from '../support/built-cli.ts';
 import { readAll, type DeliveryJson } from '../support/daemon-listings.ts';
 import {
   spawnDaemonProcess,
@@ -26,7 +29,7 @@ const NEXT_DAEMON = new URL('../support/next-form-daemon.ts', import.meta.url).p
 let noxus: Simulator;
 let open: Receiver;
 let shut: Receiver;
-let isShut = true;
+let isShut: boolean;
 /** Ids of the messages that receivers have accepted. */
 const accepted: string[] = [];
 let dataDir: string;
@@ -47,49 +50,67 @@ beforeAll(async () => {
   [open, shut] = await Promise.all([receive(false), receive(true)]);
 });
 
+beforeEach(() => {
+  isShut = true;
+  accepted.splice(0);
+});
+
 afterAll(async () => {
   await stopAll(daemons);
   await Promise.all([noxus, open, shut].map((server) => server.close()));
   await rm(dataDir, { recursive: true, force: true });
 });
 
+function configuration() {
+  const endpoint = ({ url }: Receiver) => ({ type: 'webhook', url, secret: SECRET });
+  return {
+    sources: {
+      default: {
+        base_url: noxus.url,
+        api_key: noxus.apiKey,
+        rate_limit: { requests: 1_000, per: '1s' },
+      },
+    },
+    polling: { min_interval: '200ms', max_interval: '1s', lists: 'off' },
+    endpoints: { open: endpoint(open), shut: endpoint(shut) },
+  };
+}
+
+async function spawn(given: DaemonOptions): Promise<DaemonProcess> {
+  const daemon = await spawnDaemonProcess(given);
+  daemons.push(daemon);
+  return daemon;
+}
+
+const BY_TSX = { NODE_OPTIONS: '--import tsx' };
+
+function spawnNext({ env, ...given }: DaemonOptions): Promise<DaemonProcess> {
+  return spawn({ ...given, main: NEXT_DAEMON, env: { ...env, ...BY_TSX } });
+}
+
 function aStore() {
   const target = testRedis();
-  const endpoint = ({ url }: Receiver) => ({ type: 'webhook', url, secret: SECRET });
   const options = {
     dataDir,
     env: { REDIS_URL: target.url },
-    config: {
-      redis: { prefix: target.prefix },
-      sources: {
-        default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
-          rate_limit: { requests: 1_000, per: '1s' },
-        },
-      },
-      polling: { min_interval: '200ms', max_interval: '1s', lists: 'off' },
-      endpoints: { open: endpoint(open), shut: endpoint(shut) },
-    },
+    config: { redis: { prefix: target.prefix }, ...configuration() },
   } satisfies DaemonOptions;
   const redis = new Redis(target.url);
   const keys = createKeys(target.prefix);
-  const spawn = async (given: DaemonOptions) => {
-    const daemon = await spawnDaemonProcess(given);
-    daemons.push(daemon);
-    return daemon;
-  };
-  return {
-    redis,
-    keys,
-    old: () => spawn(options),
-    next: () =>
-      spawn({
-        ...options,
-        main: NEXT_DAEMON,
-        env: { ...options.env, NODE_OPTIONS: '--import tsx' },
-      }),
-  };
+  return { redis, keys, old: () => spawn(options), next: () => spawnNext(options) };
+}
+
+/** Registers runs that have completed. @returns how many */
+async function watchSome(daemon: DaemonProcess): Promise<number> {
+  const steps = [{ after_ms: 0, status: 'completed' }];
+  const ids = Array.from({ length: 5 }, () => noxus.add({ steps }).id);
+  await daemon.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
+  return ids.length;
+}
+
+async function delivered(daemon: DaemonProcess, endpoint: string): Promise<DeliveryJson[]> {
+  const all = await readAll<DeliveryJson>(daemon, '/v1/deliveries');
+  return all.filter((each) => each.endpoint === endpoint && each.state === 'delivered');
 }
 
 /** Where a daemon listens that waits for a migration. */
@@ -127,26 +148,18 @@ async function answersOf(daemon: DaemonProcess) {
     readAll<object>(daemon, '/v1/events'),
     readAll<DeliveryJson>(daemon, '/v1/deliveries'),
   ]);
-  const delivered = deliveries.filter(({ endpoint }) => endpoint === 'open');
+  const ofOpen = deliveries.filter(({ endpoint }) => endpoint === 'open');
   // A daemon reads the names of workflows when it can.
   const unnamed = (name: string, value: unknown) => (name === 'workflow_name' ? null : value);
-  return JSON.parse(JSON.stringify({ watches, events, delivered }), unnamed) as object;
+  return JSON.parse(JSON.stringify({ watches, events, ofOpen }), unnamed) as object;
 }
 
 test('an upgrade waits for the old daemon, survives a kill in its midst, loses nothing and sends nothing twice', async () => {
   const { redis, keys, old, next } = aStore();
   const one = await old();
   await one.ready();
-  const ids = Array.from(
-    { length: 5 },
-    () => noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] }).id,
-  );
-  await one.api('/v1/watches/batch', { watches: ids.map((run_id) => ({ run_id })) });
-  const delivered = async (daemon: DaemonProcess, endpoint: string) =>
-    (await readAll<DeliveryJson>(daemon, '/v1/deliveries')).filter(
-      (each) => each.endpoint === endpoint && each.state === 'delivered',
-    );
-  await waitFor(async () => (await delivered(one, 'open')).length === ids.length);
+  const runs = await watchSome(one);
+  await waitFor(async () => (await delivered(one, 'open')).length === runs);
   const before = await answersOf(one);
 
   const two = await next();
@@ -189,9 +202,9 @@ test('an upgrade waits for the old daemon, survives a kill in its midst, loses n
   expect(await answersOf(three)).toEqual(before);
   isShut = false;
   await three.api('/v1/endpoints/shut/retry', {});
-  await waitFor(async () => (await delivered(three, 'shut')).length === ids.length);
-  expect(accepted).toHaveLength(2 * ids.length);
-  expect(new Set(accepted).size).toBe(2 * ids.length);
+  await waitFor(async () => (await delivered(three, 'shut')).length === runs);
+  expect(accepted).toHaveLength(2 * runs);
+  expect(new Set(accepted).size).toBe(2 * runs);
 
   const back = await old();
   expect(await back.exited).toBe(2);
@@ -223,4 +236,49 @@ test('a daemon that was frozen while its records were migrated ends with a sente
     return body.data.map(({ version }) => version).join() === NEXT_VERSION;
   });
   redis.disconnect();
+});
+
+test('a backup of the form before is restored by a later version, migrated at its start, and what was pending is sent once', async () => {
+  const [live, restored] = [join(dataDir, 'live'), join(dataDir, 'restored')];
+  const [file, later] = [join(dataDir, 'store.rdb'), join(dataDir, 'later.rdb')];
+  const config = configuration();
+  await Promise.all([live, restored].map((dir) => mkdir(dir, { mode: 0o700 })));
+  const env = { NOXUS_API_KEY: 'nox' };
+  const store = (...args: string[]) => runBuiltCli(['store', ...args], env);
+  const nextStore = (...args: string[]) =>
+    runBuiltCli(['store', ...args], { ...env, ...BY_TSX }, { main: NEXT_DAEMON });
+
+  const one = await spawn({ dataDir: live, config });
+  await one.ready();
+  const runs = await watchSome(one);
+  await waitFor(async () => (await delivered(one, 'open')).length === runs);
+  expect(await store('backup', file, '--data-dir', live)).toMatchObject({ exitCode: 0 });
+  // Its heartbeat is in the backup: it counts as dead there.
+  await one.stop('SIGKILL');
+  await endUnreachableServers(live);
+  for (const name of ['encryption-key', 'signing-secret'])
+    await cp(join(live, name), join(restored, name));
+
+  expect(await nextStore('restore', file, '--data-dir', restored)).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringContaining(`serve migrates them to form ${NEXT_FORM} when it starts`),
+  });
+  expect(await nextStore('--dry-run', '--data-dir', restored)).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringMatching(/^step 1, form \d+ to \d+: .*: 5 records/),
+  });
+  isShut = false;
+  const two = await spawnNext({ dataDir: restored, config });
+  await two.ready();
+  await waitFor(async () => (await delivered(two, 'shut')).length === runs);
+  expect(new Set(accepted).size).toBe(2 * runs);
+  expect(accepted).toHaveLength(2 * runs);
+  expect(two.log().filter(({ msg }) => msg === 'store.migrated')).toHaveLength(1);
+
+  expect(await nextStore('backup', later, '--data-dir', restored)).toMatchObject({ exitCode: 0 });
+  const refused = await store('restore', later, '--data-dir', join(dataDir, 'none'));
+  expect(refused.exitCode).not.toBe(0);
+  expect(refused.stderr).toContain(
+    `holds records of form ${NEXT_FORM}, and this version of runwatch knows form ${SCHEMA}: run version ${NEXT_VERSION}, which wrote them`,
+  );
 });

@@ -7,10 +7,13 @@ import { backUp, restore, verifyBackup } from '../../src/daemon/backup.ts';
 import { openKeptStore, summarize } from '../../src/daemon/kept-store.ts';
 import { openRedis } from '../../src/daemon/redis.ts';
 import { createLifecycle } from '../../src/lifecycle.ts';
+import { holdsData } from '../../src/redis/embedded/rescue.ts';
 import { createKeys } from '../../src/redis/keys.ts';
+import { SCHEMA } from '../../src/redis/migrations.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import { tempDir } from '../support/daemon-process.ts';
 import { aRun, fillStore } from '../support/kept-runs.ts';
+import { NEXT, NEXT_FORM } from '../support/next-form.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { closeConnection, openStores } from '../support/stores.ts';
 
@@ -178,6 +181,54 @@ test('a backup is restored into a directory that has its secrets, and into no ot
     'encryption-key',
     'signing-secret',
   ]);
+});
+
+test('a backup of an earlier form is restored for a later version to migrate, and one of a later form is refused', async () => {
+  const keys = createKeys(prefix);
+  const later = { prefix, log, migrations: [NEXT] };
+  const file = join(home, 'form.rdb');
+  const found = `${file} holds records of form ${SCHEMA}, and this version of runwatch knows form ${NEXT_FORM}: `;
+  await backUpTo(file);
+  await expect(verifyBackup({ ...later, file })).rejects.toMatchObject({
+    code: 'schema_unknown',
+    message: expect.stringContaining(`${found}restore it, and start the daemon of this version`),
+  });
+  const dir = join(home, 'earlier');
+  expect(await restore({ ...later, file }, dir)).toMatchObject({
+    form: SCHEMA,
+    migrates_to: NEXT_FORM,
+    report: null,
+  });
+  const kept = await open({ RUNWATCH_DATA_DIR: dir });
+  expect((await summarize(kept)).form).toMatchObject({ found: SCHEMA, problem: null });
+  await kept.close();
+
+  await stores.redis.set(keys.schema, `${SCHEMA}>${NEXT_FORM}`);
+  await stores.redis.hset(keys.form, { step: 1, by: 'there:2', byVersion: '99.0.0' });
+  const midway = join(home, 'midway.rdb');
+  await backUpTo(midway);
+  await stores.redis.set(keys.schema, NEXT_FORM);
+  await stores.redis.hdel(keys.form, 'step', 'by', 'byVersion');
+  const newer = join(home, 'newer.rdb');
+  await backUpTo(newer);
+  await stores.redis.set(keys.schema, SCHEMA);
+  expect(await restore({ ...later, file: midway }, join(home, 'onward'))).toMatchObject({
+    migrates_to: NEXT_FORM,
+  });
+  const refused = [
+    [
+      midway,
+      /^\S+midway.rdb holds .* by there:2 \(version 99.0.0\), .*: run version 99.0.0, which goes on with that$/,
+    ],
+    [newer, /^\S+newer.rdb holds records of form \d+, .*: run version 0, which wrote them$/],
+  ] as const;
+  for (const [of, sentence] of refused) {
+    const refusal = { code: 'schema_unknown', message: expect.stringMatching(sentence) };
+    const none = join(home, 'refused');
+    await expect(restore({ file: of, prefix, log }, none)).rejects.toMatchObject(refusal);
+    expect(await holdsData(none)).toBe(false);
+    await expect(verifyBackup({ file: of, prefix, log })).rejects.toMatchObject(refusal);
+  }
 });
 
 test('a restore that was ended half-way is no store, and is repeated', async () => {

@@ -14,14 +14,14 @@ export interface CliOutput {
 
 /**
  * Runs the built command line as its own process, with empty standard input.
- * @param as in which folder, and as which user
+ * @param as in which folder, as which user, and by which entry point
  */
 export async function runBuiltCli(
   args: string[],
   env: Record<string, string> = {},
-  as: Pick<SpawnOptions, 'cwd' | 'uid' | 'gid'> = {},
+  { main = MAIN, ...as }: Pick<SpawnOptions, 'cwd' | 'uid' | 'gid'> & { main?: string } = {},
 ): Promise<CliOutput> {
-  const child = spawn(process.execPath, [MAIN, ...args], {
+  const child = spawn(process.execPath, [main, ...args], {
     ...as,
     env: cleanEnv(env),
     stdio: ['ignore', 'pipe', 'pipe'],

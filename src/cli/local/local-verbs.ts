@@ -66,13 +66,13 @@ export class LocalVerbs {
 
   async showStore(flags: ShowStoreFlags): Promise<number> {
     const { showStore } = await import('./store.ts');
-    return showStore(this.cli, flags);
+    return showStore(this.cli, { ...flags, migrations: this.migrations });
   }
 
   /** @param file of a backup; null for the store itself */
   async verifyStore(file: string | null, flags: StoreFlags): Promise<number> {
     const { verifyStore } = await import('./store.ts');
-    return verifyStore(this.cli, file, flags);
+    return verifyStore(this.cli, file, { ...flags, migrations: this.migrations });
   }
 
   async backUpStore(path: string, flags: BackupFlags): Promise<number> {
@@ -82,7 +82,7 @@ export class LocalVerbs {
 
   async restoreStore(file: string, flags: StoreFlags): Promise<number> {
     const { restoreStore } = await import('./store.ts');
-    return restoreStore(this.cli, file, flags);
+    return restoreStore(this.cli, file, { ...flags, migrations: this.migrations });
   }
 
   /** What is found out of an installation without its daemon. */

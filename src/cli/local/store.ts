@@ -1,7 +1,13 @@
 import { loadConfig } from '../../config/load.ts';
 import type { Config } from '../../config/schema.ts';
 import { RunwatchError } from '../../core/errors.ts';
-import { backUp, restore, verifyBackup, type RestoreResult } from '../../daemon/backup.ts';
+import {
+  backUp,
+  restore,
+  verifyBackup,
+  type BackupFile,
+  type RestoreResult,
+} from '../../daemon/backup.ts';
 import {
   openKeptStore,
   planMigration,
@@ -33,6 +39,8 @@ export interface StoreFlags {
   configPath?: string;
   dataDir?: string;
   json: boolean;
+  /** See {@link openKeptStore}. */
+  migrations?: BackupFile['migrations'];
 }
 
 export interface ShowStoreFlags extends StoreFlags {
@@ -66,7 +74,8 @@ export async function verifyStore(
 ): Promise<number> {
   if (file !== null) {
     return withConfig(cli, flags, async ({ config, log }) => {
-      const backup = { file, prefix: config.redis.prefix, log };
+      const { migrations } = flags;
+      const backup = { file, prefix: config.redis.prefix, log, migrations };
       const report = await withProgress(cli, (watcher) => verifyBackup({ ...backup, ...watcher }));
       return showReport(cli, report, flags.json);
     });
@@ -171,12 +180,16 @@ export async function restoreStore(
   }
   return withConfig(cli, flags, async ({ config, log }) => {
     const { stdout, stderr } = cli.io;
-    const backup = { file, prefix: config.redis.prefix, log };
+    const { migrations } = flags;
+    const backup = { file, prefix: config.redis.prefix, log, migrations };
     const { report, ...restored } = await withProgress(cli, (watcher) =>
       restore({ ...backup, ...watcher }, config.data_dir),
     );
-    if (flags.json) writeJson(stdout, { ...restored, ...report });
-    else stdout.write(`${renderReport(report)}${restoredText(restored)}\n`);
+    if (flags.json) writeJson(stdout, { ...restored, ...(report ?? NOT_READ) });
+    else {
+      const read = report === null ? '' : renderReport(report);
+      stdout.write(`${read}${restoredText(restored)}\n`);
+    }
     const wanted = filesOfKeys(config);
     if (wanted.length > 0) {
       const files = wanted.join(' and ');
@@ -185,13 +198,27 @@ export async function restoreStore(
         `Put ${files} of its store into ${plain(restored.dir)}, unless they are configured.`,
       );
     }
-    return report.problems.length === 0 ? EXIT.ok : EXIT.failure;
+    return report === null || report.problems.length === 0 ? EXIT.ok : EXIT.failure;
   });
 }
 
-function restoredText({ dir, form, epoch }: Pick<RestoreResult, 'dir' | 'form' | 'epoch'>): string {
+/** In place of a report on records that are migrated first. */
+const NOT_READ = { read: null, problems: null };
+
+function restoredText({
+  dir,
+  form,
+  epoch,
+  migrates_to: migratesTo,
+}: Omit<RestoreResult, 'report'>): string {
+  const migration =
+    migratesTo === null
+      ? ''
+      : `its records were not read: serve migrates them to form ${migratesTo} when it starts, and then ` +
+        `runwatch store verify --data-dir ${plain(dir)} reads them\n`;
   return (
     `restored into ${plain(dir)}: form ${form ?? 'none'}, epoch ${epoch}\n` +
+    migration +
     `look at it with: runwatch serve --no-deliver --data-dir ${plain(dir)}\n` +
     `start it with: runwatch serve --data-dir ${plain(dir)}`
   );
@@ -273,7 +300,10 @@ async function withStore(
   flags: StoreFlags,
   work: (store: KeptStore, opened: StoreWork) => Promise<number>,
 ): Promise<number> {
-  return withConfig(cli, flags, async (opened) => work(await openKeptStore(opened), opened));
+  const { migrations } = flags;
+  return withConfig(cli, flags, async (opened) =>
+    work(await openKeptStore({ ...opened, migrations }), opened),
+  );
 }
 
 async function withConfig(
