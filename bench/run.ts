@@ -19,6 +19,7 @@ import { benchIsolation } from './isolation.ts';
 import { benchLatency } from './latency.ts';
 import { benchLive } from './live.ts';
 import { benchMemory } from './memory.ts';
+import { benchMigrate } from './migrate.ts';
 import { benchPlaces } from './places.ts';
 import { benchPoll } from './poll.ts';
 import { benchReplay } from './replay.ts';
@@ -42,7 +43,7 @@ const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
 names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, slots, watches, batches, api, memory, growth, deliver,
-       store, verify, places, shapes, streams,
+       store, verify, migrate, places, shapes, streams,
        isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -101,6 +102,8 @@ store (memory, api, poll and deliver in turn, with what each does by default):
   --count <n>          watches in the store (300000)
 verify (the verbs of a built daemon; a second store has a third of the runs):
   --count <n>          settled runs in the store (300000)
+migrate (to the form that the tests have; a second store has a tenth of the runs):
+  --count <n>          runs in the store (100000)
 bad-days:
   --cells <names>      by comma, of ${BAD_DAY_CELLS.join(', ')} (all)
 shapes:
@@ -222,6 +225,8 @@ const benches = {
   store,
   verify: () =>
     benchVerify({ count: given('count', { usual: 300_000, least: 3_000, most: 1_000_000 }) }),
+  migrate: () =>
+    benchMigrate({ count: given('count', { usual: 100_000, least: 10_000, most: 300_000 }) }),
   isolation: () =>
     benchIsolation({
       endpoints: bounded('endpoints', 1_000, 31),

@@ -1,9 +1,9 @@
-import { readFile } from 'node:fs/promises';
 import { startReceiver } from '../../src/simulator/receiver.ts';
 import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
 import { withContext } from '../support/context.ts';
 import { runIdAt } from '../support/noxus.ts';
+import { residentBytes } from '../support/process.ts';
 import { startRedis } from '../support/redis.ts';
 import { startLargeNoxus } from './large-noxus.ts';
 import { delaysOf, ENDS } from './slow.ts';
@@ -95,7 +95,8 @@ async function large(): Promise<Figure[]> {
 /** Samples the memory of a daemon. `stop` returns by how much it grew at the most, bytes. */
 function sampleMemory(daemon: BenchDaemon): { stop(): Promise<number> } {
   const samples: number[] = [];
-  const sample = async () => void samples.push(await residentBytes(daemon));
+  const sample = async () =>
+    void samples.push((await residentBytes(daemon.pid)) ?? (await daemon.usage()).rssBytes);
   const first = sample();
   const timer = setInterval(() => void sample(), SAMPLE_EVERY_MS);
   return {
@@ -105,13 +106,6 @@ function sampleMemory(daemon: BenchDaemon): { stop(): Promise<number> } {
       return Math.max(...samples) - (samples[0] ?? 0);
     },
   };
-}
-
-/** By the kernel's count, where there is /proc; asking the daemon takes time. */
-async function residentBytes(daemon: BenchDaemon): Promise<number> {
-  const text = await readFile(`/proc/${daemon.pid}/status`, 'utf8').catch(() => '');
-  const kib = /^VmRSS:\s+(\d+) kB/m.exec(text)?.[1];
-  return kib === undefined ? (await daemon.usage()).rssBytes : Number(kib) * 1_024;
 }
 
 export const largeCells = { 'large-runs': large };

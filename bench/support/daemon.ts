@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
 import { mkdtemp, open, readFile, writeFile } from 'node:fs/promises';
@@ -175,11 +175,36 @@ export interface BenchDaemon {
   end(): Promise<void>;
 }
 
+/** A line of a daemon's log. */
+export interface LogLine {
+  /** ISO 8601. */
+  time: string;
+  msg: string;
+  [field: string]: unknown;
+}
+
+/** A daemon that was started, and may not be ready yet. */
+export interface SpawnedDaemon {
+  pid: number;
+  /** The whole lines of its log so far. */
+  lines(): Promise<LogLine[]>;
+  /** Waits until its API answers. */
+  ready(): Promise<BenchDaemon>;
+}
+
 /** Starts the daemon and waits until its API answers. */
 export async function startDaemon(
   context: BenchContext,
   options: DaemonOptions,
 ): Promise<BenchDaemon> {
+  return (await spawnDaemon(context, options)).ready();
+}
+
+/** Starts the daemon, without waiting for anything. */
+export async function spawnDaemon(
+  context: BenchContext,
+  options: DaemonOptions,
+): Promise<SpawnedDaemon> {
   const dataDir = await mkdtemp(join(context.dir, 'daemon-'));
   const configPath = join(dataDir, 'runwatch.yaml');
   const writeConfig = (config: Record<string, unknown>) =>
@@ -216,14 +241,31 @@ export async function startDaemon(
   context.onEnd(() => endProcess(child));
   await log.close();
   child.stdout?.pipe(createWriteStream(logPath));
-  const url = await waitFor(
-    async () => /"url":"([^"]+)"/.exec(await readFile(logPath, 'utf8'))?.[1],
-    {
+  const lines = async () =>
+    (await readFile(logPath, 'utf8'))
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as LogLine);
+  const ready = async () => {
+    const { url } = await waitFor(async () => (await lines()).find(({ msg }) => msg === 'ready'), {
       timeoutMs: 120_000,
       describe: 'the daemon to be ready',
-    },
-  );
-  child.stdout?.unpipe();
+    });
+    child.stdout?.unpipe();
+    return readyDaemon({ child, startedAt, logPath, url: String(url), writeConfig });
+  };
+  return { pid: child.pid ?? 0, lines, ready };
+}
+
+interface ReadyDaemon {
+  child: ChildProcess;
+  startedAt: number;
+  logPath: string;
+  url: string;
+  writeConfig: (config: Record<string, unknown>) => Promise<void>;
+}
+
+function readyDaemon({ child, startedAt, logPath, url, writeConfig }: ReadyDaemon): BenchDaemon {
   return {
     startedAt,
     pid: child.pid ?? 0,

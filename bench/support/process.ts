@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import type { ChildProcess } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
 
 /** Longer than any regular end takes; then the process is killed. */
 const END_WITHIN_MS = 30_000;
@@ -13,4 +14,11 @@ export async function endProcess(child: ChildProcess): Promise<void> {
   const deadline = setTimeout(() => child.kill('SIGKILL'), END_WITHIN_MS);
   await exited;
   clearTimeout(deadline);
+}
+
+/** The memory of a process by the kernel's count, bytes; null where there is no /proc. */
+export async function residentBytes(pid: number): Promise<number | null> {
+  const text = await readFile(`/proc/${pid}/status`, 'utf8').catch(() => '');
+  const kib = /^VmRSS:\s+(\d+) kB/m.exec(text)?.[1];
+  return kib === undefined ? null : Number(kib) * 1_024;
 }

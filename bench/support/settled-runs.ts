@@ -215,7 +215,7 @@ end
 /** Runs written by one call of the script. */
 const FILL_CHUNK = 200;
 
-interface Sample {
+export interface Sample {
   watch: Watch;
   history: History;
 }

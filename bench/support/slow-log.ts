@@ -7,9 +7,11 @@ import type { BenchRedis } from './redis.ts';
 /** Commands that take longer than this are in Redis's slow log, µs. */
 const SLOW_US = 500;
 
-/** The longest that a command has blocked Redis for, and the slowest commands. */
+/** The longest that a command has blocked Redis for, how many took longer than a time, and the slowest ones. */
 interface Blocks {
   longestMs: number;
+  /** How many commands were noted as slow. */
+  over(ms: number): number;
   slow: { us: number; command: string }[];
 }
 
@@ -26,11 +28,12 @@ export async function noteBlocks(
   await control.slowlog('RESET');
   return async () => {
     const entries = (await control.slowlog('GET', 10_000)) as [number, number, number, string[]][];
-    const slow = entries
-      .toSorted((a, b) => b[2] - a[2])
+    const sorted = entries.toSorted((a, b) => b[2] - a[2]);
+    const slow = sorted
       .slice(0, 10)
       .map(([, , us, command]) => ({ us, command: command.join(' ').slice(0, 200) }));
-    return { longestMs: (slow[0]?.us ?? SLOW_US) / 1_000, slow };
+    const over = (ms: number) => sorted.filter(([, , us]) => us > ms * 1_000).length;
+    return { longestMs: (slow[0]?.us ?? SLOW_US) / 1_000, over, slow };
   };
 }
 
