@@ -1,14 +1,10 @@
 import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
-import { groupOfAlert, noCounts } from '../../src/core/alert/alert.ts';
-import { newGroup, type OpenAlert } from '../../src/core/alert/group.ts';
-import { newBatch } from '../../src/core/batch.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { Verifier } from '../../src/redis/verify/verifier.ts';
-import { NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
+import { NOON, observeContext, snapshot } from '../support/builders.ts';
 import { dumpRedis } from '../support/dump-redis.ts';
-import { anAlert } from '../support/fake-alerts.ts';
-import { aRun, fillStore, runKey, skip } from '../support/kept-runs.ts';
+import { aBatch, aRun, fillStore, runKey, skip, someAlerts } from '../support/kept-runs.ts';
 import { testRedis } from '../support/redis.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -23,41 +19,9 @@ beforeEach(async () => {
   await fillStore(stores);
   for (const id of await aRun(stores, 'acme/shop/12', 'completed')) await skip(stores, id);
   expect(await history.pack(runKey('acme/shop/12'))).toBe('packed');
-  await aBatch();
-  await someAlerts();
+  await aBatch(stores);
+  await someAlerts(stores);
 });
-
-/** An open batch with a webhook of its own. */
-async function aBatch(): Promise<void> {
-  const batch = newBatch('1', { sources: null, name: 'nightly' }, NOON);
-  const subscriptions = [webhookTo('https://example.com/hook')];
-  expect(await stores.batches.begin({ ...batch, subscriptions }, '')).toBe(true);
-}
-
-/** An alert that has resolved, and one that fires. */
-async function someAlerts(): Promise<void> {
-  const resolved = anAlert({
-    id: 'alr_0123456789abcdef0123_0000000001',
-    state: 'resolved',
-    resolvedAt: NOON,
-  });
-  const alert = anAlert({ id: 'alr_0123456789abcdef0123_0000000002' });
-  const group = groupOfAlert(alert.id) ?? '';
-  const made = { rule: alert.rule, labels: alert.labels, source: 'default', kind: 'each' as const };
-  const open = { alert } as OpenAlert;
-  const after = { ...newGroup(made), open };
-  const read = new Map([[group, { version: '', group: null }]]);
-  const changed = [{ key: group, before: null, after, dueAt: NOON, keptMs: 0 }];
-  const commit = {
-    token: null,
-    read,
-    changed,
-    resolved: [resolved],
-    counts: noCounts(),
-    events: [],
-  };
-  expect(await stores.alerts.commit(commit)).not.toBeNull();
-}
 
 /** Later than anything that is meant to happen. */
 const FAR = NOON + 10_000 * 86_400_000;

@@ -1,8 +1,12 @@
+import { groupOfAlert, noCounts } from '../../src/core/alert/alert.ts';
+import { newGroup, type OpenAlert } from '../../src/core/alert/group.ts';
+import { newBatch } from '../../src/core/batch.ts';
 import { newDelivery, withheld } from '../../src/core/delivery/delivery.ts';
 import type { SentEventType } from '../../src/core/event/event.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
-import { newMark, newWatch, NOON, observeContext, snapshot } from './builders.ts';
+import { newMark, newWatch, NOON, observeContext, snapshot, webhookTo } from './builders.ts';
+import { anAlert } from './fake-alerts.ts';
 import type { openStores } from './stores.ts';
 
 type OpenedStores = ReturnType<typeof openStores>;
@@ -49,7 +53,7 @@ export async function skip({ deliveries, outbox }: OpenedStores, id: string): Pr
 }
 
 /** Raises an event about no run, with a delivery. @param sources those of its batch */
-async function raise(
+export async function raise(
   { events }: OpenedStores,
   type: SentEventType,
   sources?: string[],
@@ -72,4 +76,37 @@ export async function fillStore(stores: OpenedStores): Promise<void> {
   if (packed !== 'packed') throw new Error(`the run was not packed: ${packed}`);
   await raise(stores, 'endpoint.failing');
   await raise(stores, 'batch.completed', ['one', 'other']);
+}
+
+/** An open batch with a webhook of its own. */
+export async function aBatch({ batches }: OpenedStores): Promise<void> {
+  const batch = newBatch('1', { sources: null, name: 'nightly' }, NOON);
+  const subscriptions = [webhookTo('https://example.com/hook')];
+  const isNew = await batches.begin({ ...batch, subscriptions }, '');
+  if (!isNew) throw new Error('the batch was not begun');
+}
+
+/** An alert that has resolved, and one that fires. */
+export async function someAlerts({ alerts }: OpenedStores): Promise<void> {
+  const resolved = anAlert({
+    id: 'alr_0123456789abcdef0123_0000000001',
+    state: 'resolved',
+    resolvedAt: NOON,
+  });
+  const alert = anAlert({ id: 'alr_0123456789abcdef0123_0000000002' });
+  const group = groupOfAlert(alert.id) ?? '';
+  const made = { rule: alert.rule, labels: alert.labels, source: 'default', kind: 'each' as const };
+  const open = { alert } as OpenAlert;
+  const after = { ...newGroup(made), open };
+  const read = new Map([[group, { version: '', group: null }]]);
+  const changed = [{ key: group, before: null, after, dueAt: NOON, keptMs: 0 }];
+  const commit = {
+    token: null,
+    read,
+    changed,
+    resolved: [resolved],
+    counts: noCounts(),
+    events: [],
+  };
+  if ((await alerts.commit(commit)) === null) throw new Error('the alerts were not written');
 }

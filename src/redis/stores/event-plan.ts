@@ -15,7 +15,7 @@ import { script } from '../script.ts';
 const MOST_ENTRIES = 1_000_000;
 
 /** Lists of sources that are remembered of batches: the newest. */
-const MOST_SOURCE_LISTS = 1_000;
+export const MOST_SOURCE_LISTS = 1_000;
 
 /**
  * Adds deliveries that are not there yet to store, counters and orders. One that is alone in its order

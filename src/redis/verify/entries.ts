@@ -36,6 +36,7 @@ const SORTED: ReadonlySet<string> = new Set([
   'alerts-resolved',
   'batches',
   'batch-webhooks',
+  'batches-idle',
 ]);
 
 export function isSortedKind(kind: string): boolean {
@@ -43,7 +44,12 @@ export function isSortedKind(kind: string): boolean {
 }
 
 /** Sorted sets by times that are noted when a step is taken, or deferred later: records say when at the earliest. */
-const FROM_A_TIME: ReadonlySet<string> = new Set(['watches-ended', 'pack-due', 'own-events']);
+const FROM_A_TIME: ReadonlySet<string> = new Set([
+  'watches-ended',
+  'pack-due',
+  'own-events',
+  'batches-idle',
+]);
 
 /** Whether the score of a member follows from its record; else that is the earliest time. */
 export function isExact(kind: string, member: string): boolean {

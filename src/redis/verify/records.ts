@@ -3,6 +3,7 @@ import { groupOfAlert, type Alert } from '../../core/alert/alert.ts';
 import type { Group } from '../../core/alert/group.ts';
 import type { Attempt, Delivery } from '../../core/delivery/delivery.ts';
 import { isOutstanding } from '../../core/delivery/state.ts';
+import { BATCH_STATES, type Batch } from '../../core/batch.ts';
 import { watchOfDelivery, watchOfEvent } from '../../core/event/ids.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
 import { unlessOutage } from '../failures.ts';
@@ -40,6 +41,7 @@ const NAMED_BY_MEMBERS: Readonly<Partial<Record<string, NamedKind>>> = {
   'alerts-resolved': 'alert',
   batches: 'batch',
   'batch-webhooks': 'batch',
+  'batches-idle': 'batch',
 };
 
 /** The record whose key has some kind and id; null for keys of other kinds, and of watches. */
@@ -52,8 +54,9 @@ export function namedSubject(kind: string, id: string): Subject | null {
 export interface ReadRecord {
   /** Null for what belongs nowhere: a part of a watch that is packed or gone. */
   plan: RepairPlan | null;
-  /** Of a watch. */
+  /** The record itself, of a watch and of a batch. */
   watch?: Watch;
+  batch?: Batch;
   /** Bytes of a watch that is packed. */
   packedBytes?: number;
   /** The delivery itself, or those that are packed with a watch: counters count them. */
@@ -146,10 +149,12 @@ export class Records {
 
   private async readDelivery(id: string): Promise<ReadRecord | null> {
     const { redis, keys } = this;
-    const fields = ['version', 'number', 'doc'] as const;
-    const [version, number, doc] = await redis.hmget(keys.delivery(id), ...fields);
+    const fields = ['version', 'number', 'doc', 'event'] as const;
+    const [version, number, doc, event] = await redis.hmget(keys.delivery(id), ...fields);
     if (!version || !number || !doc) return this.refuseTorn(keys.delivery(id));
     const delivery = JSON.parse(doc) as Delivery;
+    if (event !== delivery.eventId)
+      throw new Error(`it is about ${delivery.eventId}, not ${event}`);
     const attempts = await redis.lrange(keys.attempts(id), 0, -1);
     for (const attempt of attempts) JSON.parse(attempt) as Attempt;
     const deliveries = [delivery];
@@ -169,8 +174,8 @@ export class Records {
   }
 
   private async readGroup(id: string): Promise<ReadRecord | null> {
-    const doc = await this.redis.hget(this.keys.alertGroup(id), 'doc');
-    if (doc === null) return null;
+    const [version, doc] = await this.redis.hmget(this.keys.alertGroup(id), 'version', 'doc');
+    if (!version || !doc) return this.refuseTorn(this.keys.alertGroup(id));
     const { open } = JSON.parse(doc) as Group;
     return inSorted(open === null ? [] : this.placesOf(open.alert));
   }
@@ -182,14 +187,20 @@ export class Records {
 
   private async readBatch(id: string): Promise<ReadRecord | null> {
     const { redis, keys } = this;
-    const found = readBatch(await redis.hgetall(keys.batch(id)));
-    if (found === null) return null;
+    const fields = await redis.hgetall(keys.batch(id));
+    const found = readBatch(fields);
+    if (found === null) return this.refuseTorn(keys.batch(id));
     const { batch } = found;
+    const { joined = '', version = '', idle = '1' } = fields;
+    const isWhole = NUMBER.test(joined) && NUMBER.test(version) && idle === '1';
+    if (!isWhole || !BATCH_STATES.includes(batch.state)) throw new Error('fields are damaged');
     const place = { score: batch.createdAt, member: id };
-    return inSorted([
+    const sorted = [
       { key: keys.batches, ...place },
       ...(hasLiveWebhook(batch) ? [{ key: keys.batchWebhooks, ...place }] : []),
-    ]);
+      ...(fields['idle'] === undefined ? [] : [{ key: keys.batchesIdle, ...place }]),
+    ];
+    return { ...inSorted(sorted), batch };
   }
 
   /** Null for no key. @throws Error for a hash that lacks a field */
@@ -257,3 +268,5 @@ type Sorted = RepairPlan['sorted'];
 function inSorted(sorted: Sorted): ReadRecord {
   return { plan: { read: [], logs: [], indexes: [], sorted }, deliveries: [] };
 }
+
+const NUMBER = /^\d+$/;

@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { batchNameKey, type Batch } from '../../core/batch.ts';
 import { kindOfKey } from '../key-sizes.ts';
 import type { Keys } from '../keys.ts';
 import { seenAgain, type Problems } from './problems.ts';
@@ -18,7 +19,6 @@ export function referencesOf(keys: Keys): References[] {
   const members = { structure: SORTED_SET, names: 'name' } as const;
   return [
     { key: keys.batchesDue, ...members, to: batch },
-    { key: keys.batchesIdle, ...members, to: batch },
     { key: keys.batchNames, structure: HASH, names: 'value', to: batch },
   ];
 }
@@ -43,4 +43,22 @@ export async function checkReferences(
       if (isStray) problems.note('stray', kindOfKey(keys, key), example);
     }
   }
+}
+
+/** The name of an open batch stands for it. */
+export async function checkBatchName(
+  redis: Redis,
+  { batchNames, batch: keyOf }: Keys,
+  batch: Batch,
+  problems: Problems,
+): Promise<void> {
+  const isMissing = await seenAgain(async () => {
+    const [id, state] = await Promise.all([
+      redis.hget(batchNames, batchNameKey(batch)),
+      redis.hget(keyOf(batch.id), 'state'),
+    ]);
+    return state === 'open' && id !== batch.id;
+  });
+  const example = `the name of batch ${batch.id} does not stand for it in batch-names`;
+  if (isMissing) problems.note('missing', 'batch-names', example);
 }

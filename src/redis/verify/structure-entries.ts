@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { replies } from '../connection.ts';
 import { kindOfKey } from '../key-sizes.ts';
 import type { Keys } from '../keys.ts';
 import { runIdsOf } from '../run-ids.ts';
@@ -63,6 +64,14 @@ export class StructureEntries {
   /** The log whose list of chunks a key is; null for other keys. */
   logOfChunks(key: string): string | null {
     return this.logs.find((log) => key === `${log}chunks`) ?? null;
+  }
+
+  /** Whether a key has members in the order of their letters, and one of them has another score than the others. */
+  async isOutOfOrder(key: string): Promise<boolean> {
+    const kind = kindOfKey(this.keys, key);
+    if (kind !== 'run-ids' && kind !== 'run-id-blocks') return false;
+    const [all, inOrder] = await replies<number>(this.redis.multi().zcard(key).zcount(key, 0, 0));
+    return all !== inOrder;
   }
 
   /** A member of a block that is not the one in which it is looked for has no record's entry. */

@@ -6,6 +6,7 @@ import { replies } from '../connection.ts';
 import { isOutage, unlessOutage } from '../failures.ts';
 import { kindOfKey } from '../key-sizes.ts';
 import { beginningOfWatches, type Keys } from '../keys.ts';
+import { MOST_SOURCE_LISTS } from '../stores/event-plan.ts';
 import {
   entriesOf,
   missingEntries,
@@ -25,7 +26,7 @@ import {
 import { EntrySums } from './entry-sums.ts';
 import { Problems, seenAgain, type StoreProblem } from './problems.ts';
 import { namedSubject, nameOf, Records, type ReadRecord, type Subject } from './records.ts';
-import { checkReferences, referencesOf } from './references.ts';
+import { checkBatchName, checkReferences, referencesOf } from './references.ts';
 import { Scheduled } from './scheduled.ts';
 import { Outstanding } from './outstanding.ts';
 import { StructureEntries, type FoundEntry } from './structure-entries.ts';
@@ -89,6 +90,8 @@ export class Verifier {
   private readonly outstanding: Outstanding;
   private readonly scheduled: Scheduled;
   private readonly read = new Map<string, number>();
+  /** When lists of sources were written last, as far as events say. */
+  private readonly sources = new Map<string, number>();
   /** The highest number that a record has in each log. */
   private readonly highest = new Map<string, number>();
 
@@ -113,6 +116,7 @@ export class Verifier {
     if (this.sums.anyDiffers) await this.findDifferences();
     await this.each(referencesOf(keys), (one) => checkReferences(redis, keys, one, problems));
     await this.each(counters.all, (one) => counters.compare(one, problems));
+    await this.checkSources().catch(unlessOutage);
     await counters.compareSum(problems).catch(unlessOutage);
     await this.compareNumbers();
     const read = [...this.read].toSorted(([a], [b]) => (a < b ? -1 : 1));
@@ -197,24 +201,56 @@ export class Verifier {
   }
 
   private async takeRecords(read: readonly Read[]): Promise<void> {
-    const { keys, sums, counters, outstanding } = this;
+    const { keys } = this;
     const timed: Timed[] = [];
     for (const { key, subject, record } of read) {
       if (record instanceof Error) this.unreadable(key, record);
       else if (record?.plan === null) await this.checkOwner(subject);
       else if (record !== null) {
-        for (const entry of entriesOfPlan(keys, record.plan)) sums.add(entry);
-        for (const { log, number } of record.plan.logs) {
-          this.highest.set(log, Math.max(number, this.highest.get(log) ?? 0));
-        }
-        counters.take(record);
+        this.takePlan(record.plan);
+        this.counters.take(record);
         for (const entry of timedOfPlan(keys, record.plan)) timed.push({ subject, entry });
-        if (record.outstanding !== undefined)
-          await outstanding.checkDelivery(record.outstanding.id);
+        await this.checkRecord(record);
       }
     }
     await this.checkTimes(timed);
     await this.scheduled.check(read.flatMap(watchIn));
+  }
+
+  private takePlan(plan: RepairPlan): void {
+    for (const entry of entriesOfPlan(this.keys, plan)) this.sums.add(entry);
+    for (const { log, number } of plan.logs) {
+      this.highest.set(log, Math.max(number, this.highest.get(log) ?? 0));
+    }
+    this.noteSources(plan);
+  }
+
+  private async checkRecord({ outstanding, batch }: ReadRecord): Promise<void> {
+    if (outstanding !== undefined) await this.outstanding.checkDelivery(outstanding.id);
+    if (batch?.state === 'open') {
+      await checkBatchName(this.redis, this.keys, batch, this.problems);
+    }
+  }
+
+  /** Events about several sources share a member: the newest says when it was written. */
+  private noteSources({ sorted }: RepairPlan): void {
+    for (const { key, member, score } of sorted) {
+      if (key !== this.keys.batchSources) continue;
+      this.sources.set(member, Math.max(score, this.sources.get(member) ?? 0));
+    }
+  }
+
+  private async checkSources(): Promise<void> {
+    const { redis, keys, problems } = this;
+    for (const [member, from] of this.sources) {
+      const found = await redis.zscore(keys.batchSources, member);
+      if (found === null && (await redis.zcard(keys.batchSources)) < MOST_SOURCE_LISTS) {
+        problems.note('missing', 'batch-sources', `${member} is not in batch-sources`);
+      } else if (isOff(found, from)) {
+        const example = `${member} is at ${found} in batch-sources, and an event says ${from} or later`;
+        problems.note('misplaced', 'batch-sources', example);
+      }
+    }
   }
 
   /** A live event or delivery of a watch that is not live. */
@@ -274,6 +310,7 @@ export class Verifier {
       await this.each(found, async (key) => {
         for await (const page of entries.of(key)) for (const entry of page) sums.take(entry);
         await this.checkChunks(key);
+        await this.checkOrder(key);
         await outstanding.checkKey(kindOfKey(keys, key), key);
       });
     }
@@ -307,6 +344,13 @@ export class Verifier {
         if (isStray) problems.note('stray', kindOfKey(this.keys, key), example);
       }
     }
+  }
+
+  /** Ids are found in the order of their letters, which holds for members with one score. */
+  private async checkOrder(key: string): Promise<void> {
+    if (!(await seenAgain(() => this.entries.isOutOfOrder(key)))) return;
+    const example = `${this.shortOf(key)} has members with another score than 0`;
+    this.problems.note('misplaced', kindOfKey(this.keys, key), example);
   }
 
   /** Goes through all again, and reads what differs: daemons may have written it meanwhile. */
