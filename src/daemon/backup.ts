@@ -1,7 +1,7 @@
 import { randomInt, randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { link, mkdtemp, open, readdir, realpath, rename, rm, stat, statfs } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { privateDirectories } from '../config/paths.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
@@ -11,7 +11,7 @@ import { createRedisConnections } from '../redis/connection.ts';
 import { APPEND_ONLY_NAMES, writeAppendOnlyFile } from '../redis/embedded/rescue.ts';
 import { loadSnapshot, type ScratchServer } from '../redis/embedded/scratch.ts';
 import { shutDown } from '../redis/embedded/process.ts';
-import { isCode } from '../redis/file-lock.ts';
+import { isAlive, isCode } from '../redis/file-lock.ts';
 import { makeDirectory } from '../redis/make-directory.ts';
 import type { Migration } from '../redis/migrations.ts';
 import { writeSnapshot } from '../redis/snapshot.ts';
@@ -53,9 +53,10 @@ export async function backUp(
 ): Promise<BackupResult> {
   const file = await fileOf(path);
   if (!force && (await isThere(file))) throw exists(file);
+  await removeLeftDrafts(dirname(file));
   await needRoom(dirname(file), (await stores.memory.figures())?.used ?? 0);
   const { found: form } = await formOf(stores);
-  const draft = `${file}.${randomUUID()}.part`;
+  const draft = `${file}.${hostname()}.${process.pid}.${randomUUID()}.part`;
   try {
     const written = await writeDraft(connections, draft, watcher);
     // A link never replaces a file that came meanwhile.
@@ -64,10 +65,33 @@ export async function backUp(
     await syncDirectory(dirname(file));
     return { file, form, ...written };
   } catch (error) {
-    throw isCode(error, 'EEXIST') ? exists(file) : unwritable(file, error);
+    throw isCode(error, 'EEXIST') ? exists(file) : notWritten(file, error);
   } finally {
     await rm(draft, { force: true });
   }
+}
+
+/** How the name of a draft ends: host and process that write it, and a name of its own. */
+const DRAFT = /^(?<upToHost>.*)\.(?<pid>\d+)\.[-\da-f]{36}\.part$/;
+
+/** A draft that was not written for so long belongs to no process, whatever host that was on, ms. */
+const LEFT_AFTER_MS = 3_600_000;
+
+/** Removes the drafts that processes left which were killed. What keeps the backup itself, is said later. */
+async function removeLeftDrafts(dir: string): Promise<void> {
+  const names = await readdir(dir).catch(() => []);
+  for (const name of names) {
+    const { upToHost, pid } = DRAFT.exec(name)?.groups ?? {};
+    if (upToHost === undefined) continue;
+    const path = join(dir, name);
+    const isGone = upToHost.endsWith(`.${hostname()}`) && !isAlive(Number(pid));
+    if (isGone || (await isLeft(path))) await rm(path, { force: true }).catch(() => undefined);
+  }
+}
+
+async function isLeft(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => null);
+  return found !== null && found.mtimeMs < Date.now() - LEFT_AFTER_MS;
 }
 
 async function writeDraft(
@@ -102,7 +126,7 @@ async function writeDraft(
 async function fileOf(path: string): Promise<string> {
   const found = await stat(path).catch((error: unknown) => {
     if (isCode(error, 'ENOENT')) return null;
-    throw unwritable(path, error);
+    throw notWritten(path, error);
   });
   if (found?.isDirectory() !== true) return path;
   const at = new Date().toISOString().replaceAll(/[-:]|\.\d+/g, '');
@@ -114,7 +138,7 @@ const LEAST_SHARE = 0.25;
 
 async function needRoom(dir: string, memory: number): Promise<void> {
   const { bavail, bsize } = await statfs(dir).catch((error: unknown) => {
-    throw unwritable(dir, error);
+    throw notWritten(dir, error);
   });
   const free = bavail * bsize;
   if (free >= LEAST_SHARE * memory) return;
@@ -131,7 +155,7 @@ function exists(file: string): RunwatchError {
 }
 
 /** Of an error of the system, what it means; any other one as it is. */
-function unwritable(path: string, error: unknown): unknown {
+function notWritten(path: string, error: unknown): unknown {
   if (!(error instanceof Error) || !('syscall' in error)) return error;
   return new RunwatchError(`the backup cannot be written to ${path}: ${messageOf(error)}`, {
     code: 'backup_unwritable',

@@ -4,6 +4,7 @@ import { access, cp, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Redis } from 'ioredis';
 import { routes, type Route } from '../../src/http/schemas/routes.ts';
 import { endUnreachableServers } from '../../src/redis/embedded/process.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
@@ -17,6 +18,8 @@ import {
   type DaemonProcess,
 } from '../support/daemon-process.ts';
 import { readAll, type DeliveryJson } from '../support/daemon-listings.ts';
+import { startPrivateRedis } from '../support/redis.ts';
+import { closeConnection } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -92,6 +95,10 @@ test('a backup under load is restored, verified, looked at without a message, an
   };
   const loading = load();
   const made = await store('backup', file(), '--data-dir', live(), '--json');
+  expect(await store('verify', '--data-dir', live())).toMatchObject({
+    exitCode: 0,
+    stdout: expect.stringContaining('no problem was found'),
+  });
   over.abort();
   await loading;
   expect(made).toMatchObject({ exitCode: 0, stderr: expect.stringContaining('encryption-key') });
@@ -180,6 +187,38 @@ test('a backup that is killed leaves a whole file under its name, or none', asyn
   const again = await store('backup', killed, '--force', '--data-dir', live());
   expect([again.exitCode, again.stderr]).toEqual([0, expect.stringContaining('encryption-key')]);
   expect(await store('verify', killed)).toMatchObject({ exitCode: 0 });
+});
+
+test('a backup that is ended by a signal leaves no file, and one that is killed leaves what the next removes', async () => {
+  const dir = join(home, 'ended');
+  await mkdir(dir);
+  const redis = await startPrivateRedis({ args: ['--repl-diskless-sync-delay', '3600'] });
+  try {
+    const env = { NOXUS_API_KEY: 'nox', REDIS_URL: `unix://${redis.url}` };
+    const path = join(dir, 'a.rdb');
+    for (const [signal, left] of [
+      ['SIGTERM', 0],
+      ['SIGINT', 0],
+      ['SIGKILL', 1],
+    ] as const) {
+      const child = spawn(process.execPath, [MAIN, 'store', 'backup', path], {
+        env: cleanEnv(env),
+        stdio: 'ignore',
+      });
+      const ended = once(child, 'exit');
+      await waitFor(async () => child.exitCode !== null || (await readdir(dir)).length > 0);
+      child.kill(signal);
+      await ended;
+      expect([signal, await readdir(dir)]).toMatchObject([signal, { length: left }]);
+    }
+    const control = new Redis(redis.url);
+    await control.config('SET', 'repl-diskless-sync-delay', '0');
+    await closeConnection(control);
+    expect(await runBuiltCli(['store', 'backup', path], env)).toMatchObject({ exitCode: 0 });
+    expect(await readdir(dir)).toEqual(['a.rdb']);
+  } finally {
+    await redis.stop();
+  }
 });
 
 test('a restore that is killed leaves a whole store, or none and may be repeated', async () => {

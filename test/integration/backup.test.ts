@@ -1,4 +1,7 @@
-import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdir, readdir, readFile, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
@@ -16,6 +19,7 @@ import { aRun, fillStore } from '../support/kept-runs.ts';
 import { NEXT, NEXT_FORM } from '../support/next-form.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { closeConnection, openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const log = createLogger({ level: 'silent', destination: process.stderr });
 const prefix = 'runwatch';
@@ -113,6 +117,48 @@ test('a backup replaces a file only where that is asked for, and leaves no other
     code: 'backup_unwritable',
     message: expect.stringContaining('no such file or directory'),
   });
+});
+
+/** The names in a directory of what is being written. */
+const draftsIn = async (dir: string) =>
+  (await readdir(dir)).filter((name) => name.endsWith('.part'));
+
+test('a file that comes while a backup is written is not replaced', async () => {
+  const dir = join(home, 'meanwhile');
+  await mkdir(dir);
+  const file = join(dir, 'a.rdb');
+  // The server waits for further replicas until the delay is over.
+  await stores.redis.config('SET', 'repl-diskless-sync-delay', '3600');
+  try {
+    const written = backUpTo(file).catch((error: unknown) => error);
+    await waitFor(async () => (await draftsIn(dir)).length > 0);
+    await writeFile(file, 'another');
+    await stores.redis.config('SET', 'repl-diskless-sync-delay', '0');
+    expect(await written).toMatchObject({ code: 'backup_exists' });
+  } finally {
+    await stores.redis.config('SET', 'repl-diskless-sync-delay', '0');
+  }
+  expect(await readFile(file, 'utf8')).toBe('another');
+  expect(await readdir(dir)).toEqual(['a.rdb']);
+});
+
+test('a backup removes drafts that no process writes, and no others', async () => {
+  const dir = join(home, 'left');
+  await mkdir(dir);
+  const ended = spawnSync('true').pid;
+  const id = randomUUID();
+  const killed = `a.rdb.${hostname()}.${ended}.${id}.part`;
+  const going = `b.rdb.${hostname()}.${process.pid}.${id}.part`;
+  const elsewhere = `c.rdb.another-host.${ended}.${id}.part`;
+  const longAgo = `d.rdb.another-host.${process.pid}.${id}.part`;
+  for (const name of [killed, going, elsewhere, longAgo, 'mine.part']) {
+    await writeFile(join(dir, name), 'x');
+  }
+  await utimes(join(dir, longAgo), 1, 1);
+  await backUpTo(join(dir, 'e.rdb'));
+  expect((await readdir(dir)).toSorted()).toEqual(
+    [going, elsewhere, 'e.rdb', 'mine.part'].toSorted(),
+  );
 });
 
 test('a user without the right to SYNC is told what is needed, and no file is left', async () => {

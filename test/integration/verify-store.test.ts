@@ -320,6 +320,19 @@ const DAMAGES: readonly [what: string, damage: () => Promise<unknown>, found: st
     ['stray run-ids'],
   ],
   [
+    'an id in another block than the one of its letters',
+    async () => {
+      await redis.zrem(keys.runIds('default', ''), 'active');
+      await redis.zadd(keys.runIds('default', 'x'), 0, 'active');
+    },
+    ['missing run-ids'],
+  ],
+  [
+    'an id with another score',
+    async () => redis.zadd(keys.runIds('default', ''), 1, 'active'),
+    ['misplaced run-ids'],
+  ],
+  [
     'a chunk of a log that is not there',
     async () => redis.zadd(`${keys.watchNames}chunks`, 0, '-1'),
     ['stray watch-names'],
