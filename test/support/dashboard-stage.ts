@@ -21,6 +21,8 @@ interface StageOptions {
   /** Further sources, of the same Noxus. */
   sources?: readonly string[];
   env?: Record<string, string>;
+  /** Further arguments of the daemon. */
+  args?: string[];
   /** The answer of the receiver `flaky`, a status code. */
   flaky?: () => number;
 }
@@ -39,6 +41,7 @@ export interface Stage {
 }
 
 export async function openStage(options: StageOptions = {}): Promise<Stage> {
+  const { env = {}, args = [] } = options;
   const noxus = await startSimulator();
   const receiver = await startReceiver({ secrets: [SECRET], respond: () => 204, keep: 0 });
   const flaky = await startReceiver({
@@ -48,8 +51,8 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
   });
   const config = configOf({ noxus, receiver, flaky }, options);
   const dataDir = await tempDir();
-  let daemon = await startDaemonProcess({ config, dataDir, env: options.env ?? {} });
-  const token = options.env?.['RUNWATCH_API_TOKEN'];
+  let daemon = await startDaemonProcess({ config, dataDir, env, args });
+  const token = env['RUNWATCH_API_TOKEN'];
   return {
     noxus,
     get daemon() {
@@ -79,7 +82,8 @@ export async function openStage(options: StageOptions = {}): Promise<Stage> {
       daemon = await startDaemonProcess({
         config: { ...config, server },
         dataDir,
-        env: options.env ?? {},
+        env,
+        args,
       });
     },
     async close() {

@@ -27,6 +27,16 @@ export const may = {
   admin: computed(() => session.value.scopes.includes('admin')),
 };
 
+/**
+ * The attributes of a button that sends something: a daemon that sends nothing would refuse it.
+ * @param isIdle whether there is nothing to send
+ */
+export function sendingButton(isIdle = false): { disabled: boolean; title?: string } {
+  return session.value.sends_nothing === true
+    ? { disabled: true, title: 'This daemon sends nothing (--no-deliver)' }
+    : { disabled: isIdle };
+}
+
 /** Storage is an origin's, port included; daemons on one origin differ by their paths. */
 const KEY = `runwatch.session.${window.location.port}.${ROOT}`;
 

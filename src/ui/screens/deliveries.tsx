@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import { shortId } from '../../core/run/short-id.ts';
 import { deliveryText, isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
-import { may } from '../api/session.ts';
+import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryQuery, DeliveryView } from '../../client/types.ts';
 import { address, href, isKiosk, setQuery } from '../app/router.ts';
 import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
@@ -314,7 +314,7 @@ function RedeliverMatching({ asked, total, reload }: RedeliverProps) {
       : `All ${words} deliveries`;
   return (
     <>
-      <button type="button" disabled={total === 0} onClick={() => setOpen(true)}>
+      <button type="button" {...sendingButton(total === 0)} onClick={() => setOpen(true)}>
         Redeliver matching
       </button>
       {isOpen && (

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import { isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
-import { may } from '../api/session.ts';
+import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryDetail } from '../api/types.ts';
 import { href, isKiosk, runPath } from '../app/router.ts';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
@@ -201,6 +201,7 @@ function Actions({ delivery, reload }: { delivery: DeliveryDetail; reload: () =>
       <button
         type="button"
         class="primary"
+        {...sendingButton()}
         onClick={() =>
           void act(isWaiting ? 'Due now.' : 'Goes out again.', () =>
             api.redeliver(delivery.id),
@@ -210,7 +211,7 @@ function Actions({ delivery, reload }: { delivery: DeliveryDetail; reload: () =>
         {isWaiting ? 'Retry now' : 'Redeliver'}
       </button>
       {may.admin.value && (
-        <button type="button" onClick={() => setOpen(true)}>
+        <button type="button" {...sendingButton()} onClick={() => setOpen(true)}>
           Redeliver to …
         </button>
       )}

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
-import { may } from '../api/session.ts';
+import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryView, RotatedView } from '../../client/types.ts';
 import type { Endpoint } from '../api/types.ts';
 import { href, isKiosk } from '../app/router.ts';
@@ -220,7 +220,12 @@ function Actions({ endpoint, reload }: { endpoint: Endpoint; reload: () => void 
     });
   return (
     <div class="actions">
-      <button type="button" class="small" onClick={() => void test(name).then(reload)}>
+      <button
+        type="button"
+        class="small"
+        {...sendingButton()}
+        onClick={() => void test(name).then(reload)}
+      >
         Test
       </button>
       {isHeld ? (
@@ -243,7 +248,7 @@ function Actions({ endpoint, reload }: { endpoint: Endpoint; reload: () => void 
       <button
         type="button"
         class="small"
-        disabled={waiting === 0}
+        {...sendingButton(waiting === 0)}
         onClick={() =>
           void act(null, async () => {
             const { count } = await api.retryEndpoint(name);

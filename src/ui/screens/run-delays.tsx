@@ -1,5 +1,5 @@
 import { api } from '../api/calls.ts';
-import { may } from '../api/session.ts';
+import { may, sendingButton } from '../api/session.ts';
 import { groupBy } from '../../core/arrays.ts';
 import { href, isKiosk, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
@@ -178,6 +178,7 @@ function Chosen({ delay, reload }: { delay: Delivered; reload: () => void }) {
           <button
             type="button"
             class="small"
+            {...sendingButton()}
             onClick={() =>
               void act(`Sent again to ${delivery.endpoint}.`, () =>
                 api.redeliver(delivery.id),

@@ -1,5 +1,6 @@
 import { isTerminalStatus } from '../../core/run/snapshot.ts';
 import { api } from '../api/calls.ts';
+import { sendingButton } from '../api/session.ts';
 import { messageOf } from '../api/request.ts';
 import type { Watch } from '../api/types.ts';
 import { confirmed } from '../parts/confirm.tsx';
@@ -25,7 +26,7 @@ export function StopRun({ watch, reload }: { watch: Watch; reload: () => void })
       onYes: () => void stop(watch).then(reload),
     });
   return (
-    <button type="button" class="danger" onClick={ask}>
+    <button type="button" class="danger" {...sendingButton()} onClick={ask}>
       Stop run
     </button>
   );

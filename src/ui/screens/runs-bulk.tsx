@@ -2,6 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { groupBy } from '../../core/arrays.ts';
 import { deliveryText, isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
+import { sendingButton } from '../api/session.ts';
 import { messageOf } from '../api/request.ts';
 import type { DeliveryQuery, DeliveryView, PageView } from '../../client/types.ts';
 import type { Watch } from '../api/types.ts';
@@ -114,7 +115,7 @@ export function BulkActions({ list, shown, selection }: BulkProps) {
       >
         Acknowledge
       </button>
-      <button type="button" onClick={() => void askToRedeliver()}>
+      <button type="button" {...sendingButton()} onClick={() => void askToRedeliver()}>
         Redeliver …
       </button>
       <button
