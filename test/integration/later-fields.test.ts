@@ -247,6 +247,23 @@ function attempt(kind: 'delivered' | 'failed' | 'refused'): Act {
   };
 }
 
+/** Polls all active watches. */
+function poll(status: string): Act {
+  return async ({ standing: { daemon } }) => {
+    const { watches } = daemon.stores;
+    for await (const keys of watches.active(10, 'newest')) {
+      for (const before of await watches.getMany(keys)) {
+        if (before === null) continue;
+        const { run: last, runId } = before.watch;
+        const run = snapshot({ ...last, id: runId, status, progress: 70 });
+        const context = observeContext(daemon.now());
+        const { watch, events } = observe(before.watch, { kind: 'run', run }, context);
+        await watches.commit({ before, after: watch, events, deliveries: [] });
+      }
+    }
+  };
+}
+
 const ALERT = 'alr_7f0aa3440ba1cbffaa76_823f8ebba8';
 const WAITING = '582850c9-47ce-4168-9ec5-43e9eaaadfb5';
 const by = { by: 'ana', comment: 'seen' };
@@ -269,17 +286,10 @@ const ACTS: Readonly<Record<string, Act>> = {
       await call('POST', path, by)(store);
     }
   },
-  poll: async ({ standing: { daemon } }) => {
-    const { watches } = daemon.stores;
-    for await (const keys of watches.active(10, 'newest')) {
-      for (const before of await watches.getMany(keys)) {
-        if (before === null) continue;
-        const run = snapshot({ id: before.watch.runId, status: 'running', progress: 70 });
-        const context = observeContext(daemon.now());
-        const { watch, events } = observe(before.watch, { kind: 'run', run }, context);
-        await watches.commit({ before, after: watch, events, deliveries: [] });
-      }
-    }
+  poll: poll('running'),
+  'poll a failure': poll('failed'),
+  'judge alerts': async ({ standing: { daemon } }) => {
+    await daemon.alerting.engine.judge();
   },
   'end a watch': call('DELETE', `/v1/watches/${WAITING}`),
   'set up a batch': call('PUT', '/v1/batches/open', { max_failed: 3, endpoints: ['all'] }),
