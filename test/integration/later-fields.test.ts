@@ -18,6 +18,7 @@ import { SCHEMA } from '../../src/redis/migrations.ts';
 import { eventIdOf } from '../../src/redis/stores/history-plan.ts';
 import { IDENTITY_LENGTH } from '../../src/redis/stores/watch-record.ts';
 import { observeContext, snapshot } from '../support/builders.ts';
+import { Verifier } from '../../src/redis/verify/verifier.ts';
 import { askAll, readAnswers } from '../support/recorded-answers.ts';
 import { testRedis } from '../support/redis.ts';
 import { startStanding, type StandingDaemon } from '../support/standing-daemon.ts';
@@ -154,7 +155,10 @@ class ExtendedStore {
           attempts: kept.attempts.map(extended),
         })),
       });
-      await redis.set(key, Buffer.concat([Buffer.from(identity), packed]));
+      const written = Buffer.concat([Buffer.from(identity), packed]);
+      await redis.set(key, written);
+      const { packed: sizes } = this.standing.daemon.stores.keys;
+      await redis.hincrby(sizes, 'bytes', written.length - record.length);
       for (const { body } of events) this.keepEvent(eventIdOf(body));
       for (const { delivery, attempts } of deliveries) {
         this.keepDelivery(delivery.id);
@@ -339,6 +343,9 @@ async function openStore(): Promise<ExtendedStore> {
 
 test('what a later version adds to records is shown of events alone, which are shown as they are sent', async () => {
   const { standing } = await openStore();
+  const { connections, stores } = standing.daemon;
+  const { problems } = await new Verifier(connections.commands, stores.keys).verify();
+  expect(problems).toEqual([]);
   const recorded = await readAnswers(SCHEMA);
   for (const answer of await askAll(standing.get)) {
     const shown = JSON.parse(JSON.stringify(answer), withoutLaterOfEvent) as unknown;

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { afterAll, expect, test } from '@jest/globals';
 import { planOf } from '../../src/redis/migration-plan.ts';
 import { SCHEMA } from '../../src/redis/migrations.ts';
+import { Verifier } from '../../src/redis/verify/verifier.ts';
 import { dumpRedis } from '../support/dump-redis.ts';
 import { giveShades, NEXT } from '../support/next-form.ts';
 import { loadRecording, recordingPath } from '../support/recorded-store.ts';
@@ -45,4 +46,11 @@ test('the recorded store is read at the time of its recording, and what a migrat
     NEXT.steps.map(() => [shades.size, 0]),
   );
   expect(await lasting()).toEqual(dump);
+});
+
+test('a verification of the recorded store finds nothing wrong', async () => {
+  const { redis, keys } = stores;
+  await redis.del(...(await stores.keysLeft()), 'none');
+  await loadRecording(redis, place.prefix, SCHEMA);
+  expect((await new Verifier(redis, keys).verify()).problems).toEqual([]);
 });

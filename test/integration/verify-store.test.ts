@@ -155,6 +155,11 @@ const DAMAGES: readonly [what: string, damage: () => Promise<unknown>, found: st
     ['unreadable silences'],
   ],
   [
+    'a rotated secret that is not sealed',
+    async () => redis.hset(keys.endpointSecrets, 'ops', '{}'),
+    ['unreadable endpoint-secrets'],
+  ],
+  [
     'a resolved alert that is no JSON',
     async () => redis.set(keys.resolvedAlert('a'), '{'),
     ['unreadable alert'],

@@ -1,15 +1,21 @@
 import type { Redis } from 'ioredis';
 import { HASH, LIST, SORTED_SET, type Structure } from './structures.ts';
 
-/** Records whose JSON stands in many places of one key. */
+/** Records that stand in many places of one key. */
 interface Documents {
   structure: Structure;
   in: 'name' | 'value';
+  /** It has no JSON but what is sealed, which only a process with the key can open. */
+  isSealed?: true;
 }
 
 const MEMBERS: Documents = { structure: SORTED_SET, in: 'name' };
 const FIELDS: Documents = { structure: HASH, in: 'value' };
 const ITEMS: Documents = { structure: LIST, in: 'name' };
+const SEALED: Documents = { ...FIELDS, isSealed: true };
+
+/** Form, key, initialisation vector, ciphertext. */
+const SEALED_TEXT = /^v1(?:\.[\w-]+){3}$/;
 
 /**
  * Where records keep their JSON, beside those that have places elsewhere, by the first word of their keys: in a
@@ -26,7 +32,7 @@ const DOCUMENTS: Readonly<Record<string, 'string' | 'doc' | Documents>> = {
   'source-consistency': 'string',
   'run-figures': FIELDS,
   'node-names': FIELDS,
-  'endpoint-secrets': FIELDS,
+  'endpoint-secrets': SEALED,
   'endpoint-state': 'doc',
   slots: 'string',
   'alert-inbox': ITEMS,
@@ -44,6 +50,9 @@ export async function readDocument(redis: Redis, kind: string, key: string): Pro
     return;
   }
   for await (const page of form.structure.pages(redis, key)) {
-    for (const found of page) JSON.parse(found[form.in]);
+    for (const found of page) {
+      if (form.isSealed !== true) JSON.parse(found[form.in]);
+      else if (!SEALED_TEXT.test(found[form.in])) throw new Error('expected a sealed text');
+    }
   }
 }
