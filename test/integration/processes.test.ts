@@ -278,3 +278,18 @@ test('a process leaves the records once they have another form, and may make no 
   await stores.redis.del(stores.keys.schema);
   await stores.processes.forget('one');
 });
+
+test('a process whose records get another form leaves with its next heartbeat, without being cut off', async () => {
+  const { keys, redis, forms } = stores;
+  await forms.claim('0');
+  const left: string[] = [];
+  const { process } = processOf('left-behind');
+  process.start((why) => void left.push(why));
+  await waitFor(async () => (await stores.processes.counters()).has('left-behind'));
+  expect(left).toEqual([]);
+  await redis.set(keys.schema, '99');
+  await waitFor(() => left.length > 0);
+  expect(left[0]).toMatch(/^Redis holds records of form 99, .* run version 0, which wrote them/);
+  await redis.set(keys.schema, forms.newest);
+  await process.stop(false);
+});
