@@ -25,6 +25,8 @@ import {
 } from './support/settled-runs.ts';
 import { noteBlocks } from './support/slow-log.ts';
 
+const KEY = Buffer.alloc(32, 9).toString('base64');
+
 /** The smaller store has this share of the runs. */
 const SMALLER = 0.1;
 
@@ -233,6 +235,8 @@ async function start({ context, redis, noxus, main }: Stage): Promise<SpawnedDae
       watches: { retention: '365d' },
       delivery: { keep: 10_000_000 },
       endpoints: { ops: { type: 'log' } },
+      // One with another key reads the whole store at its start.
+      encryption: { keys: [KEY] },
     },
   });
 }

@@ -34,6 +34,7 @@ import { benchSkew } from './skew.ts';
 import { benchSlots, SLOT_CELLS } from './slots.ts';
 import { benchSoak } from './soak.ts';
 import { benchStreams, STREAM_CELLS } from './streams.ts';
+import { benchUpgrade } from './upgrade.ts';
 import { benchVerify } from './verify.ts';
 import { benchWatches } from './watches.ts';
 import { benchYear } from './year.ts';
@@ -43,7 +44,7 @@ const ALWAYS_CHECKED: ReadonlySet<string> = new Set(['replay', 'year', 'ha']);
 
 const USAGE = `usage: npm run bench -- <name> [options]
 names: rules, capacity, poll, idle, browser, latency, takeover, frozen, skew, failover, ha, rolling, lists, budget, slots, watches, batches, api, memory, growth, deliver,
-       store, verify, migrate, places, shapes, streams,
+       store, verify, migrate, upgrade, places, shapes, streams,
        isolation, hostile, attack, tenants, bad-days, soak, year, live, replay
   --json               one JSON document instead of a table
   --check              exit code 1 when a target is missed; replay, year and ha always do that
@@ -104,6 +105,9 @@ verify (the verbs of a built daemon; a second store has a third of the runs):
   --count <n>          settled runs in the store (300000)
 migrate (to the form that the tests have; a second store has a tenth of the runs):
   --count <n>          runs in the store (100000)
+upgrade (to the same form; a second store has a tenth of the runs):
+  --count <n>          settled runs in the store (100000)
+  --rate <n>           runs that begin each second (20)
 bad-days:
   --cells <names>      by comma, of ${BAD_DAY_CELLS.join(', ')} (all)
 shapes:
@@ -227,6 +231,11 @@ const benches = {
     benchVerify({ count: given('count', { usual: 300_000, least: 3_000, most: 1_000_000 }) }),
   migrate: () =>
     benchMigrate({ count: given('count', { usual: 100_000, least: 10_000, most: 300_000 }) }),
+  upgrade: () =>
+    benchUpgrade({
+      count: given('count', { usual: 100_000, least: 1_000, most: 300_000 }),
+      rate: given('rate', { usual: 20, least: 1, most: 200 }),
+    }),
   isolation: () =>
     benchIsolation({
       endpoints: bounded('endpoints', 1_000, 31),

@@ -188,8 +188,8 @@ export interface SpawnedDaemon {
   pid: number;
   /** The whole lines of its log so far. */
   lines(): Promise<LogLine[]>;
-  /** Waits until its API answers. */
-  ready(): Promise<BenchDaemon>;
+  /** Waits until its API answers; two minutes at most, unless a time is given, ms. */
+  ready(withinMs?: number): Promise<BenchDaemon>;
 }
 
 /** Starts the daemon and waits until its API answers. */
@@ -246,9 +246,9 @@ export async function spawnDaemon(
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line) as LogLine);
-  const ready = async () => {
+  const ready = async (timeoutMs = 120_000) => {
     const { url } = await waitFor(async () => (await lines()).find(({ msg }) => msg === 'ready'), {
-      timeoutMs: 120_000,
+      timeoutMs,
       describe: 'the daemon to be ready',
     });
     child.stdout?.unpipe();

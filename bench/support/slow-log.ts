@@ -28,7 +28,9 @@ export async function noteBlocks(
   await control.slowlog('RESET');
   return async () => {
     const entries = (await control.slowlog('GET', 10_000)) as [number, number, number, string[]][];
-    const sorted = entries.toSorted((a, b) => b[2] - a[2]);
+    const sorted = entries
+      .filter(([, , , [name]]) => name !== 'slowlog')
+      .toSorted((a, b) => b[2] - a[2]);
     const slow = sorted
       .slice(0, 10)
       .map(([, , us, command]) => ({ us, command: command.join(' ').slice(0, 200) }));
