@@ -34,8 +34,8 @@ interface RollingOptions {
 }
 
 /**
- * Replaces three daemons by those of another version, one at a time, while runs begin and end. The
- * new daemon is ready before the old one gets SIGTERM. Delay counts from the end of a run, by
+ * Replaces three daemons by those of another version, one at a time, and these by the first version again, while runs
+ * begin and end. A daemon is ready before the one that it replaces gets SIGTERM. Delay counts from the end of a run, by
  * Noxus's time, to its webhook. Targets: no end is lost, and the p99 of the delay is at most twice
  * that of the same daemons when none is replaced.
  */
@@ -48,7 +48,8 @@ export async function benchRolling(options: RollingOptions): Promise<BenchResult
     const quietFrom = Date.now();
     await delay(options.seconds * 1_000);
     const rollingFrom = Date.now();
-    await replaceAll(stage);
+    await replaceAll(stage, stage.startNew);
+    await replaceAll(stage, stage.startOld);
     const rollingUntil = Date.now();
     const ids = await load.stop();
     await waitFor(() => stage.ends.size >= ids.length, { timeoutMs: 30_000 }).catch(
@@ -123,6 +124,7 @@ interface Stage {
   /** The daemons that run, the newest last. */
   daemons: BenchDaemon[];
   startNew: () => Promise<BenchDaemon>;
+  startOld: () => Promise<BenchDaemon>;
   /** Ends by run id. */
   ends: Map<string, { finishedAt: number; arrivedAt: number; times: number }>;
 }
@@ -156,17 +158,16 @@ async function setUp(context: BenchContext, oldMain: string): Promise<Stage> {
       all: { type: 'webhook', url: receiver.url, secret: SECRET, events: ['run.completed'] },
     },
   };
-  const daemons: BenchDaemon[] = [];
-  for (let at = 0; at < DAEMONS; at += 1) {
-    daemons.push(await startDaemon(context, { config, profileDir: null, main: oldMain }));
-  }
+  const startOld = () => startDaemon(context, { config, profileDir: null, main: oldMain });
   const startNew = () => startDaemon(context, { config, profileDir: null });
-  return { noxus, receiver, daemons, startNew, ends };
+  const daemons: BenchDaemon[] = [];
+  for (let at = 0; at < DAEMONS; at += 1) daemons.push(await startOld());
+  return { noxus, receiver, daemons, startNew, startOld, ends };
 }
 
-async function replaceAll(stage: Stage): Promise<void> {
+async function replaceAll(stage: Stage, start: () => Promise<BenchDaemon>): Promise<void> {
   for (let at = 0; at < DAEMONS; at += 1) {
-    stage.daemons.push(await stage.startNew());
+    stage.daemons.push(await start());
     await delay(BESIDE_MS);
     await stage.daemons.shift()?.end();
     await delay(BESIDE_MS);
