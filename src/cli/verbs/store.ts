@@ -94,7 +94,7 @@ const RESTORE_HELP = `
 Put the files encryption-key and signing-secret of the store into the directory before or after. A restored store
 begins a new epoch: cursors of before answer 410. Deliveries that were pending in it are sent again, under their
 ids. Look at it with \`runwatch serve --no-deliver\` first. Exits 1 where the backup has problems; it is restored
-all the same.
+all the same. Records of an earlier form are read only once the daemon has migrated them, when it starts.
 
 Examples:
   runwatch store restore /backup/runwatch.rdb --data-dir /var/lib/runwatch`;
