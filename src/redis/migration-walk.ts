@@ -53,7 +53,7 @@ export async function* chunksFrom(
 
 /** What Redis writes within 2 ms or so, where a script is all that it does. */
 const MOST_COMMANDS = 256;
-const MOST_BYTES = 524_288;
+const MOST_BYTES = 262_144;
 
 const FIRST_RECORDS = 16;
 const MOST_RECORDS = 256;

@@ -68,7 +68,7 @@ test('chunks of a migration have every record once, in order, and no more of the
         handled[place.step]! += chunk.handled;
         if (chunk.handled <= 1) continue;
         expect(chunk.writes.length).toBeLessThanOrEqual(256);
-        expect(bytesOf(chunk)).toBeLessThanOrEqual(524_288 + chunk.writes.length * 10);
+        expect(bytesOf(chunk)).toBeLessThanOrEqual(262_144 + chunk.writes.length * 10);
       }
       expect(handled).toEqual(steps.map((some) => some.length));
     }),
