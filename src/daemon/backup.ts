@@ -54,7 +54,9 @@ export async function backUp(
   const file = await fileOf(path);
   if (!force && (await isThere(file))) throw exists(file);
   await removeLeftDrafts(dirname(file));
-  await needRoom(dirname(file), (await stores.memory.figures())?.used ?? 0);
+  const memory = (await stores.memory.figures())?.used ?? 0;
+  const code = 'backup_unwritable';
+  await needRoom(dirname(file), LEAST_SHARE * memory, { what: 'the backup', code });
   const { found: form } = await formOf(stores);
   const draft = `${file}.${hostname()}.${process.pid}.${randomUUID()}.part`;
   try {
@@ -136,16 +138,18 @@ async function fileOf(path: string): Promise<string> {
 /** A snapshot has at least this share of what the same takes in memory. */
 const LEAST_SHARE = 0.25;
 
-async function needRoom(dir: string, memory: number): Promise<void> {
+async function needRoom(
+  dir: string,
+  bytes: number,
+  { what, code }: { what: string; code: string },
+): Promise<void> {
   const { bavail, bsize } = await statfs(dir).catch((error: unknown) => {
     throw notWritten(dir, error);
   });
   const free = bavail * bsize;
-  if (free >= LEAST_SHARE * memory) return;
-  const [has, wants] = [free, LEAST_SHARE * memory].map((bytes) => `${Math.ceil(bytes / 1e6)} MB`);
-  throw new RunwatchError(`${dir} has ${has} free, and the backup takes ${wants} or more`, {
-    code: 'backup_unwritable',
-  });
+  if (free >= bytes) return;
+  const [has, wants] = [free, bytes].map((size) => `${(size / 1e6).toFixed(2)} MB`);
+  throw new RunwatchError(`${dir} has ${has} free, and ${what} takes ${wants} or more`, { code });
 }
 
 function exists(file: string): RunwatchError {
@@ -205,7 +209,8 @@ async function withLoaded<Result>(
   work: (loaded: Loaded) => Promise<Result>,
 ): Promise<Result> {
   onProgress?.({ step: 'load' });
-  const server = await loadSnapshot(await readable(file), dir, privateDirectories());
+  const { path } = await readable(file);
+  const server = await loadSnapshot(path, dir, privateDirectories());
   // That it keeps nothing on disk is meant.
   const quiet = log.child({}, { level: 'error' });
   const settings = { url: server.socketPath, prefix };
@@ -221,16 +226,33 @@ async function withLoaded<Result>(
   }
 }
 
-/** Without it, a server would start empty. */
-async function readable(file: string): Promise<string> {
-  try {
-    await (await open(file, 'r')).close();
-    return await realpath(file);
-  } catch (error) {
+/** How snapshots of Redis begin, and of Valkey. */
+const MAGIC = /^(REDIS|VALKEY)/;
+
+/**
+ * Without it, a server would start empty.
+ * @returns its real path, and its bytes
+ */
+async function readable(file: string): Promise<{ path: string; bytes: number }> {
+  const { beginning, ...found } = await readBeginning(file).catch((error: unknown) => {
     throw new RunwatchError(`the backup ${file} cannot be read: ${messageOf(error)}`, {
       code: 'backup_unreadable',
       cause: error,
     });
+  });
+  if (MAGIC.test(beginning)) return found;
+  const message = `${file} is no backup: it does not begin as a snapshot of Redis does`;
+  throw new RunwatchError(message, { code: 'backup_unreadable' });
+}
+
+async function readBeginning(file: string) {
+  const opened = await open(file, 'r');
+  try {
+    const { buffer } = await opened.read(Buffer.alloc(6), 0, 6, 0);
+    const { size: bytes } = await opened.stat();
+    return { beginning: buffer.toString('latin1'), path: await realpath(file), bytes };
+  } finally {
+    await opened.close();
   }
 }
 
@@ -264,10 +286,12 @@ const SECRETS: ReadonlySet<string> = new Set(['encryption-key', 'signing-secret'
  * @throws RunwatchError `restore_not_empty`, and those of {@link verifyBackup}
  */
 export async function restore(backup: BackupFile, dataDir: string): Promise<RestoreResult> {
+  const { bytes } = await readable(backup.file);
   await checkDataDirectory(dataDir);
   await makeDirectory(dataDir);
   const dir = await realpath(dataDir);
   await needEmpty(dir);
+  await needRoom(dir, bytes, { what: 'the store', code: 'data_not_written' });
   const staging = join(dir, RESTORING);
   await rm(staging, { recursive: true, force: true });
   const restored = await withLoaded(backup, staging, async ({ server, stores, ...loaded }) => {
@@ -278,6 +302,11 @@ export async function restore(backup: BackupFile, dataDir: string): Promise<Rest
     const { found: form } = await formOf(stores);
     await shutDown(server.control);
     return { dir, form, epoch, migrates_to: migratesTo, report };
+  }).catch(async (error: unknown) => {
+    // The log of Redis says there why it could not write.
+    const isNotWritten = error instanceof RunwatchError && error.code === 'data_not_written';
+    if (!isNotWritten) await rm(staging, { recursive: true, force: true });
+    throw error;
   });
   for (const name of APPEND_ONLY_NAMES) {
     await rename(join(staging, name), join(dir, name)).catch((error: unknown) => {

@@ -196,6 +196,21 @@ test('a file that was cut off is refused, wherever, and so is what is no backup'
     code: 'backup_unreadable',
     message: expect.stringContaining('ENOENT'),
   });
+  await writeFile(file, 'a text');
+  await expect(verifyBackup({ file, prefix, log })).rejects.toMatchObject({
+    code: 'backup_unreadable',
+    message: expect.stringContaining('does not begin as a snapshot'),
+  });
+  await writeFile(file, whole.subarray(0, whole.length / 2));
+  const dir = join(home, 'of-a-cut-file');
+  await expect(restore({ file, prefix, log }, dir)).rejects.toMatchObject({
+    message: expect.stringMatching(/: (Internal error|Unexpected|Short read)/),
+  });
+  expect(await readdir(dir)).toEqual([]);
+  const none = join(home, 'of-no-file');
+  const missing = { file: join(home, 'none.rdb'), prefix, log };
+  await expect(restore(missing, none)).rejects.toMatchObject({ code: 'backup_unreadable' });
+  expect(await readdir(home)).not.toContain('of-no-file');
   const other = { file: wholeFile(), prefix: 'other', log };
   await expect(verifyBackup(other)).rejects.toMatchObject({ code: 'backup_foreign' });
 });

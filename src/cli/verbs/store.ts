@@ -72,8 +72,10 @@ in between is no problem. Exits 1 where something is wrong, and shows it by kind
   unreadable   a record that cannot be read
   missing      a record that is not where it belongs, as in an index
   stray        an entry that stands for no record
+  misplaced    a record that is not at the time or place that it says
   miscounted   a counter that does not add up
-A daemon derives what is missing, stray or miscounted from the records again, within minutes.
+A daemon derives what is missing, stray or miscounted from the records again, within minutes. What is misplaced it
+mostly leaves as it is.
 
 Examples:
   runwatch store verify

@@ -116,8 +116,10 @@ export async function writeAppendOnlyFile(
 
 async function writingState(control: Redis): Promise<'under way' | 'done' | 'failed'> {
   const info = await control.info('persistence');
-  if (/^aof_rewrite_(in_progress|scheduled):1/m.test(info)) return 'under way';
-  return /^aof_last_bgrewrite_status:ok/m.test(info) ? 'done' : 'failed';
+  if (/^aof_rewrite_in_progress:1/m.test(info)) return 'under way';
+  // Redis tries again after ever longer pauses, and says that this is scheduled.
+  if (!/^aof_last_bgrewrite_status:ok/m.test(info)) return 'failed';
+  return /^aof_rewrite_scheduled:1/m.test(info) ? 'under way' : 'done';
 }
 
 function replaced(dataDir: string): RunwatchError {

@@ -96,7 +96,8 @@ export async function loadSnapshot(
 async function reasonIn(dir: string): Promise<string> {
   const text = await readFile(join(dir, LOG_FILE), 'utf8');
   const [reason] = /^.*(?:Unexpected|Can't handle|Wrong|checksum).*$/im.exec(text) ?? [];
-  return reason ?? (await lastWords(dir));
+  // Without process and time, by which lines begin.
+  return reason?.replace(/^\d+:\w [^#*]+[#*] /, '') ?? (await lastWords(dir));
 }
 
 async function spawnWithParent(dir: string, command: readonly string[]): Promise<ChildProcess> {
