@@ -85,8 +85,12 @@ class ExtendedStore {
         if (kind === 'alert-group') await this.extendAlert(key);
         // A state that has had no trouble is counts alone.
         if (!(await this.extendHash(key))) return;
-        this.keep(`${kind} ${name}`, () => redis.hget(key, 'doc'));
-        return this.keepField(`${kind} ${name}`, key);
+        this.keep(`${kind} ${name}`, async () => {
+          const [doc = null, later] = await redis.hmget(key, 'doc', 'later');
+          // A group that was forgotten and begun anew is another record.
+          return kind === 'alert-group' && later === null ? null : doc;
+        });
+        return kind === 'alert-group' ? undefined : this.keepField(`${kind} ${name}`, key);
       case 'delivery':
         await this.extendHash(key);
         return this.keepDelivery(name);
@@ -370,6 +374,6 @@ test('what a later version adds to records is kept by every write of this one', 
       await store.close();
       open = [];
     }),
-    { numRuns: 8, examples: [[Object.keys(ACTS)]] },
+    { numRuns: 8, seed: 12, examples: [[Object.keys(ACTS)]] },
   );
 });
