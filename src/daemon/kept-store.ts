@@ -11,7 +11,7 @@ import { sizesByKind, type KindSize } from '../redis/key-sizes.ts';
 import { serverTraits, type ServerTraits } from '../redis/server-check.ts';
 import { Verifier, type VerifyProgress, type VerifyReport } from '../redis/verify/verifier.ts';
 import type { Logger } from '../telemetry/logger.ts';
-import { checkDataDirectory, isThere } from './data-directory.ts';
+import { checkDataDirectory, isThere, unwritable } from './data-directory.ts';
 import { openRedis, usesOwnRedis } from './redis.ts';
 import { createStores, type Stores } from './stores.ts';
 
@@ -46,7 +46,10 @@ export async function openKeptStore(options: KeptStoreOptions): Promise<KeptStor
 /** Starting a server there would make a store of a directory that was misspelt. */
 async function needStore(dataDir: string): Promise<void> {
   await checkDataDirectory(dataDir);
-  if (await holdsData(dataDir)) return;
+  const holds = await holdsData(dataDir).catch((error: unknown) => {
+    throw unwritable(dataDir, error);
+  });
+  if (holds) return;
   const what = (await isThere(dataDir)) ? 'holds no data of Redis' : 'does not exist';
   throw new RunwatchError(
     `there is no store: the data directory ${dataDir} ${what}; name another one by --data-dir or ` +
