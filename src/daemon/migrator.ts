@@ -9,7 +9,12 @@ import { startPeriodic } from '../periodic.ts';
 import type { RedisConnections } from '../redis/connection.ts';
 import type { Keys } from '../redis/keys.ts';
 import { newProcessId } from '../redis/leases.ts';
-import { chunksFrom, UnreadableRecords } from '../redis/migration-walk.ts';
+import {
+  chunksFrom,
+  lostPlaceText,
+  migrationName,
+  UnreadableRecords,
+} from '../redis/migration-walk.ts';
 import type { MigratedStore, Migration } from '../redis/migrations.ts';
 import {
   FormStore,
@@ -147,7 +152,10 @@ export class Migrator {
       const state = await this.connections.tryWrite();
       if (state.kind !== 'ok') {
         const why = state.kind === 'away' ? 'does not answer' : `refuses: ${state.reason}`;
-        this.say('away', `${between(migration)} begins once Redis takes writes; now it ${why}`);
+        this.say(
+          'away',
+          `${migrationName(migration)} begins once Redis takes writes; now it ${why}`,
+        );
         return 'wait';
       }
       dead = this.judge(counters);
@@ -157,7 +165,7 @@ export class Migrator {
     const counts: number[] = [];
     for (const step of migration.steps) counts.push(await step.count(this.store));
     if (!(await this.forms.take(this.self))) {
-      this.say('other', `${between(migration)} is about to begin in another process`);
+      this.say('other', `${migrationName(migration)} is about to begin in another process`);
       return 'wait';
     }
     const others = await this.forms.begin(migration, counts, this.self, dead);
@@ -175,7 +183,7 @@ export class Migrator {
       if (info === undefined) return `one that has not said its name (${id})`;
       return `${info.host}:${info.pid} (version ${info.version})`;
     });
-    const text = `${between(migration)} begins once no process works on the records as they are`;
+    const text = `${migrationName(migration)} begins once no process works on the records as they are`;
     this.say('old processes', `${text}: stop ${names.join(', ')}`);
     return 'wait';
   }
@@ -184,8 +192,7 @@ export class Migrator {
     const { migration: state } = await this.forms.read();
     if (state === null || state.to !== migration.to) return;
     if (state.step < 0) {
-      const message = `Redis has lost how far ${between(migration)} is: restore a backup from before it`;
-      throw new RunwatchError(message, { code: 'migration_failed' });
+      throw new RunwatchError(lostPlaceText(migration), { code: 'migration_failed' });
     }
     this.sayOwn({ migration, state });
     for await (const { step, place, chunk } of chunksFrom(this.store, migration, state)) {
@@ -262,14 +269,10 @@ function fullText({ migration, state }: PlacedMigration): string {
     return most + (step.frees ? 0 : records * step.bytesEach);
   }, 0);
   return (
-    `${between(migration)} waits, since the memory of Redis is full (maxmemory): ` +
+    `${migrationName(migration)} waits, since the memory of Redis is full (maxmemory): ` +
     `${placeText(migration, state)}; the ${grouped(left)} records to come take about ${megabytes(bytes)} MB more: ` +
     'raise maxmemory (redis.maxmemory of the own Redis), and it goes on by itself'
   );
-}
-
-function between({ from, to }: Pick<Migration, 'from' | 'to'>): string {
-  return `the migration of records from form ${from} to form ${to}`;
 }
 
 function stopped(): RunwatchError {

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import type { Keys } from './keys.ts';
-import { chunksFrom, UnreadableRecords } from './migration-walk.ts';
+import { chunksFrom, lostPlaceText, UnreadableRecords } from './migration-walk.ts';
 import { MIGRATIONS, type MigratedStore, type Migration, type Unreadable } from './migrations.ts';
 import { FormStore, type FoundForm } from './stores/form-store.ts';
 
@@ -43,6 +43,10 @@ export async function planOf(
   const { newest } = forms;
   const ahead = forms.ahead(found);
   if (ahead === null) return { found, newest, refusal: await forms.foreign(), steps: [] };
+  const [first] = ahead;
+  if (first !== undefined && found.migration?.step === -1) {
+    return { found, newest, refusal: lostPlaceText(first), steps: [] };
+  }
   const steps: PlannedStep[] = [];
   for (const [at, migration] of ahead.entries()) {
     const done = at === 0 ? (found.migration?.step ?? 0) : 0;

@@ -99,3 +99,12 @@ export class UnreadableRecords {
     return named;
   }
 }
+
+export function migrationName({ from, to }: Pick<Migration, 'from' | 'to'>): string {
+  return `the migration of records from form ${from} to form ${to}`;
+}
+
+/** Why a migration cannot go on whose place is -1. */
+export function lostPlaceText(migration: Migration): string {
+  return `Redis has lost how far ${migrationName(migration)} is: restore a backup from before it`;
+}

@@ -431,4 +431,9 @@ test('a migration whose form was lost goes on, and one whose place was lost is r
     code: 'migration_failed',
     message: expect.stringMatching(/Redis has lost how far .* restore a backup/),
   });
+  const { refusal, steps } = await planOf(redis, keys, [COUNTING]);
+  expect({ refusal, steps }).toEqual({
+    refusal: expect.stringMatching(/Redis has lost how far .* restore a backup/),
+    steps: [],
+  });
 });
