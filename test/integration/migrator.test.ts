@@ -212,6 +212,27 @@ test('a process that was frozen and comes back late writes nothing again', async
   );
 });
 
+test('the form of a store whose migration ends while it is read is the one of before or after', async () => {
+  const { redis, keys } = await aStore({}, testRedis());
+  const endsBefore = async (read: (forms: FormStore) => Promise<unknown>) => {
+    await redis.set(keys.schema, `${SCHEMA}>${NEXT_FORM}`);
+    await redis.hset(keys.form, { from: SCHEMA, to: NEXT_FORM, step: 0, cursor: '', handled: 0 });
+    const ending = Object.assign(Object.create(redis) as typeof redis, {
+      async hgetall() {
+        await redis.set(keys.schema, NEXT_FORM);
+        await redis.del(keys.form);
+        return redis.hgetall(keys.form);
+      },
+    });
+    return read(new FormStore(ending, keys, [COUNTING]));
+  };
+  expect(await endsBefore((forms) => forms.read())).toMatchObject({
+    form: NEXT_FORM,
+    migration: null,
+  });
+  expect(await endsBefore((forms) => forms.foreign())).toBeNull();
+});
+
 test('a process that gets its lease back writes no chunk again that another has written meanwhile', async () => {
   const place = testRedis();
   const { redis, keys } = await aStore({}, place);

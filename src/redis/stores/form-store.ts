@@ -152,8 +152,12 @@ export class FormStore {
 
   async read(): Promise<FoundForm> {
     const { schema, form } = this.keys;
-    const [found, notes] = await Promise.all([this.redis.get(schema), this.redis.hgetall(form)]);
-    return readForm(found, notes);
+    for (;;) {
+      const found = await this.redis.get(schema);
+      const notes = await this.redis.hgetall(form);
+      // A migration that another process ends in between would seem to have lost its place.
+      if ((await this.redis.get(schema)) === found) return readForm(found, notes);
+    }
   }
 
   /** Notes the newest form in a store that has none yet; again that of a migration, where it was lost. */
@@ -176,6 +180,8 @@ export class FormStore {
     const schema = await this.redis.get(this.keys.schema);
     if (schema === this.newest || schema === null) return null;
     const found = await this.read();
+    // Another process has ended the migration just now.
+    if (found.migration === null && found.form === this.newest) return null;
     const held = heldText(found, { newest: this.newest, holder: backup ?? 'Redis' });
     if (this.ahead(found) !== null) return `${held}: ${migrateText(backup)}`;
     const other = backup === null ? ', or use another redis.prefix' : '';
