@@ -11,7 +11,7 @@ import { learnNames, workflowNames } from '../parts/workflow-names.ts';
 import { alertName, namedOf } from '../screens/alerts.tsx';
 import { isSilenceShown } from '../screens/silences.tsx';
 import { isHelpShown } from './help.tsx';
-import { batchPath, go, href, runPath } from './router.ts';
+import { alertPath, batchPath, go, href, runPath } from './router.ts';
 import { PLACES } from './places.ts';
 
 export const isPaletteShown = signal(false);
@@ -146,7 +146,7 @@ function usePlaces(): readonly Choice[] {
         key: alert.id,
         name: alertName(alert),
         kind: `alert · ${alert.state}`,
-        to: href(`/alerts/${encodeURIComponent(alert.id)}`),
+        to: href(alertPath(alert.id)),
       })),
       ...batches.data.map(({ id, name, state }) => ({
         key: id,

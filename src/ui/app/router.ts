@@ -106,6 +106,14 @@ export function runPath({
   return `/runs/${parts.map(encodeURIComponent).join('/')}`;
 }
 
+export function alertPath(id: string): string {
+  return `/alerts/${encodeURIComponent(id)}`;
+}
+
+export function deliveryPath(id: string): string {
+  return `/deliveries/${encodeURIComponent(id)}`;
+}
+
 /** Where a batch is shown, by its name or its id: a name may come to stand for a later one. */
 export function batchPath(name: string): string {
   return `/batches/${encodeURIComponent(name)}`;

@@ -1,6 +1,6 @@
 import { SUPPRESSED, suppressedText } from '../../core/alert/suppression.ts';
 import type { Alert } from '../api/types.ts';
-import { href } from '../app/router.ts';
+import { alertPath, href } from '../app/router.ts';
 import { Status } from './status.tsx';
 import { Clock } from './time.tsx';
 
@@ -40,7 +40,7 @@ export function SuppressedNotices({ suppressors }: { suppressors: readonly Suppr
         <p key={`${one.kind} ${one.id}`} class="notice">
           Notifications are <Text suppressor={one} />.{' '}
           {one.kind === 'inhibit' && one.id !== null && (
-            <a href={href(`/alerts/${encodeURIComponent(one.id)}`)}>Show that alert</a>
+            <a href={href(alertPath(one.id))}>Show that alert</a>
           )}
           {one.kind === 'silence' && <a href={href('/alerts')}>Show silences</a>}
         </p>

@@ -5,7 +5,7 @@ import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { AlertDetail as Alert } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
-import { href, isKiosk, runPath } from '../app/router.ts';
+import { deliveryPath, href, isKiosk, runPath } from '../app/router.ts';
 import { acknowledgeAlert, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Copy, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
@@ -150,11 +150,7 @@ function Sent({ sent }: { sent: Alert['history'][number]['deliveries'][number] }
   const { endpoint, delivery_id: id, delivery_state: state, delivery_text: text } = sent;
   return (
     <span class="sent">
-      {id === null ? (
-        <span>{endpoint}</span>
-      ) : (
-        <a href={href(`/deliveries/${encodeURIComponent(id)}`)}>{endpoint}</a>
-      )}
+      {id === null ? <span>{endpoint}</span> : <a href={href(deliveryPath(id))}>{endpoint}</a>}
       <Status state={state ?? 'unknown'} text={text} />
     </span>
   );

@@ -4,7 +4,7 @@ import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { AlertPageView, AlertQuery } from '../../client/types.ts';
 import type { Alert, AlertRun, Asked } from '../api/types.ts';
-import { address, href, isKiosk } from '../app/router.ts';
+import { address, alertPath, href, isKiosk } from '../app/router.ts';
 import { acknowledgeAlert } from '../parts/acknowledge.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
@@ -42,7 +42,7 @@ const COLUMNS: readonly Column<Alert>[] = [
     name: 'Alert',
     className: 'col-alert',
     render: ({ id, rule }) => (
-      <a class="cut name" href={href(`/alerts/${encodeURIComponent(id)}`)} title={rule}>
+      <a class="cut name" href={href(alertPath(id))} title={rule}>
         {rule}
       </a>
     ),
@@ -122,7 +122,7 @@ function alertBrief(alert: Alert) {
     <Brief
       name={name}
       title={name}
-      href={href(`/alerts/${encodeURIComponent(id)}`)}
+      href={href(alertPath(id))}
       aside={<AlertLength alert={alert} />}
     >
       <Severity severity={severity} />
@@ -219,7 +219,7 @@ export function Alerts() {
           brief={alertBrief}
           items={list.items}
           keyOf={({ id }) => id}
-          hrefOf={({ id }) => href(`/alerts/${encodeURIComponent(id)}`)}
+          hrefOf={({ id }) => href(alertPath(id))}
           total={list.items.length}
           onEnd={list.loadMore}
           onKey={

@@ -2,7 +2,7 @@ import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { AuditQuery } from '../../client/types.ts';
 import type { Audited } from '../api/types.ts';
-import { address, href, runPath } from '../app/router.ts';
+import { address, alertPath, batchPath, deliveryPath, href, runPath } from '../app/router.ts';
 import { Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
 import { FilterFold } from '../parts/filter-fold.tsx';
@@ -175,9 +175,9 @@ function Target({ record: { action, target } }: { record: Audited }) {
 /** Where the target of an action is shown; null where it has no page. */
 function addressOf(action: Audited['action'], target: string): string | null {
   const [kind] = action.split('.');
-  if (kind === 'alert') return `/alerts/${encodeURIComponent(target)}`;
-  if (action === 'batch.close') return `/batches/${encodeURIComponent(target)}`;
-  if (kind === 'delivery') return `/deliveries/${encodeURIComponent(target)}`;
+  if (kind === 'alert') return alertPath(target);
+  if (action === 'batch.close') return batchPath(target);
+  if (kind === 'delivery') return deliveryPath(target);
   if (kind !== 'run' || action === 'run.purge') return null;
   const slash = target.indexOf('/');
   return runPath({ source: target.slice(0, slash), run_id: target.slice(slash + 1) });

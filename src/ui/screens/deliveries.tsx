@@ -4,7 +4,7 @@ import { deliveryText, isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryQuery, DeliveryView } from '../../client/types.ts';
-import { address, href, isKiosk, setQuery } from '../app/router.ts';
+import { address, deliveryPath, href, isKiosk, setQuery } from '../app/router.ts';
 import { Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
 import { Chips, type Chip } from '../parts/chips.tsx';
@@ -22,7 +22,7 @@ import { act, say } from '../parts/toast.tsx';
 import { useLoaded } from '../parts/hooks.ts';
 import { DELIVERY_FILTERS, rangeOf, STATES } from './deliveries-query.ts';
 
-const addressOf = ({ id }: DeliveryView) => href(`/deliveries/${encodeURIComponent(id)}`);
+const addressOf = ({ id }: DeliveryView) => href(deliveryPath(id));
 
 /** What a delivery is about: a workflow with a short id of its run, an alert, a batch, or runwatch itself. */
 function Subject({ delivery }: { delivery: DeliveryView }) {

@@ -3,7 +3,7 @@ import { isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryDetail } from '../api/types.ts';
-import { href, isKiosk, runPath } from '../app/router.ts';
+import { alertPath, batchPath, href, isKiosk, runPath } from '../app/router.ts';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
 import { plural } from '../parts/format.ts';
@@ -181,12 +181,12 @@ function DeliveryFacts({ delivery }: { delivery: DeliveryDetail }) {
       )}
       {alert !== null && (
         <Fact name="Alert">
-          <a href={href(`/alerts/${encodeURIComponent(alert)}`)}>{rule ?? alert}</a>
+          <a href={href(alertPath(alert))}>{rule ?? alert}</a>
         </Fact>
       )}
       {batchId !== null && (
         <Fact name="Batch">
-          <a href={href(`/batches/${encodeURIComponent(batchId)}`)}>{batch ?? batchId}</a>
+          <a href={href(batchPath(batchId))}>{batch ?? batchId}</a>
         </Fact>
       )}
     </Facts>

@@ -3,7 +3,7 @@ import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryView, RotatedView } from '../../client/types.ts';
 import type { Endpoint } from '../api/types.ts';
-import { href, isKiosk } from '../app/router.ts';
+import { deliveryPath, href, isKiosk } from '../app/router.ts';
 import { Copy, Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
 import { confirmed } from '../parts/confirm.tsx';
@@ -194,7 +194,7 @@ function LastError({ delivery }: { delivery: DeliveryView }) {
   const { id, last, created_at: at } = delivery;
   return (
     <p class="last-error">
-      <a href={href(`/deliveries/${encodeURIComponent(id)}`)}>Last error</a> <Ago at={at} />:{' '}
+      <a href={href(deliveryPath(id))}>Last error</a> <Ago at={at} />:{' '}
       <span class="faint">{last?.error?.message}</span>
     </p>
   );

@@ -6,7 +6,7 @@ import { may } from '../api/session.ts';
 import type { Attention, AttentionKind } from '../api/types.ts';
 import { attention } from '../app/attention.ts';
 import { useKeys } from '../app/keys.ts';
-import { address, batchPath, go, href, isKiosk, runPath } from '../app/router.ts';
+import { address, alertPath, batchPath, go, href, isKiosk, runPath } from '../app/router.ts';
 import {
   acknowledgeAlert,
   acknowledgeFailures,
@@ -296,7 +296,7 @@ const RUNS_OF: Readonly<Partial<Record<AttentionKind, Record<string, string>>>> 
 function placeOf(item: Attention): Place {
   const { kind, run_id: id, source, endpoint, alert_id: alert, rule, workflow_id: workflow } = item;
   if (alert !== undefined) {
-    return { what: named(rule ?? 'alert', item), to: href(`/alerts/${encodeURIComponent(alert)}`) };
+    return { what: named(rule ?? 'alert', item), to: href(alertPath(alert)) };
   }
   if (item.runs !== undefined) {
     const to = href('/runs', { ...RUNS_OF[kind], workflow, source });

@@ -1,7 +1,7 @@
 import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import { groupBy } from '../../core/arrays.ts';
-import { href, isKiosk, setQuery } from '../app/router.ts';
+import { deliveryPath, href, isKiosk, setQuery } from '../app/router.ts';
 import { Section } from '../parts/basics.tsx';
 import { eventText, lengthText, plural } from '../parts/format.ts';
 import { DeliveryStatus, Glyph, toneOfEvent } from '../parts/status.tsx';
@@ -96,7 +96,7 @@ function DelayRow({
         <span class="faint">
           <Clock at={event.timestamp} withMs />
         </span>
-        <a href={href(`/deliveries/${encodeURIComponent(delivery.id)}`)}>
+        <a href={href(deliveryPath(delivery.id))}>
           <DeliveryStatus state={delivery.state} />
         </a>
         <span class="num delay-total">{totalMs === null ? '' : lengthText(totalMs)}</span>

@@ -9,7 +9,7 @@ import {
 } from '../../client/run-sentence.ts';
 import { isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
-import { href } from '../app/router.ts';
+import { alertPath, deliveryPath, href } from '../app/router.ts';
 import { now, useLoaded } from '../parts/hooks.ts';
 import { Glyph, toneOf } from '../parts/status.tsx';
 import { stateOf } from './runs-columns.tsx';
@@ -68,12 +68,12 @@ function Named<One extends NotifiedEndpoint | MissedEndpoint>({
       {one.deliveryId === null ? (
         one.endpoint
       ) : (
-        <a href={href(`/deliveries/${encodeURIComponent(one.deliveryId)}`)}>{one.endpoint}</a>
+        <a href={href(deliveryPath(one.deliveryId))}>{one.endpoint}</a>
       )}
       {one.alert !== null && (
         <>
           {' by alert '}
-          <a href={href(`/alerts/${encodeURIComponent(one.alert.id)}`)}>{one.alert.rule}</a>
+          <a href={href(alertPath(one.alert.id))}>{one.alert.rule}</a>
         </>
       )}
       {whyOf(one)}

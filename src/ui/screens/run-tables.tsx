@@ -1,6 +1,6 @@
 import type { ComponentChildren } from 'preact';
 import type { Timeline, TimelineDelivery } from '../api/types.ts';
-import { href } from '../app/router.ts';
+import { deliveryPath, href } from '../app/router.ts';
 import { eventText, lengthText, statusText } from '../parts/format.ts';
 import { DeliveryStatus, Glyph, Status, toneOfEvent } from '../parts/status.tsx';
 import { Clock, Length } from '../parts/time.tsx';
@@ -121,7 +121,7 @@ function DeliveryRows({ delivery }: { delivery: TimelineDelivery }) {
         </td>
         <td>{eventText(type)}</td>
         <td>
-          <a href={href(`/deliveries/${encodeURIComponent(id)}`)}>{endpoint}</a>
+          <a href={href(deliveryPath(id))}>{endpoint}</a>
         </td>
         <td>
           <DeliveryStatus state={delivery.state} />
