@@ -281,8 +281,8 @@ export interface RestoreResult {
 const SECRETS: ReadonlySet<string> = new Set(['encryption-key', 'signing-secret']);
 
 /**
- * Makes the data directory of an own Redis of a backup, also of an earlier form that the daemon migrates. Its data have their name only once they are whole, so that a
- * restore which is killed leaves none, and may be repeated.
+ * Makes the data directory of an own Redis of a backup, also of an earlier form that the daemon migrates. Its data
+ * have their name only once they are whole, so that a restore which is killed leaves none, and may be repeated.
  * @throws RunwatchError `restore_not_empty`, and those of {@link verifyBackup}
  */
 export async function restore(backup: BackupFile, dataDir: string): Promise<RestoreResult> {

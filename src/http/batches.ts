@@ -130,12 +130,9 @@ export class BatchService implements Slice<Own> {
 
   /** The names of batches that a token may know of, each once. */
   async namesOf(ids: readonly string[], token: TokenConfig | null): Promise<string[]> {
-    const { batches } = this.daemon.stores;
     const own = sourcesOf(token);
-    const found = await Promise.all(ids.map((id) => batches.read(id)));
-    const names = found.flatMap((stored) =>
-      stored !== null && isOfSources(stored.batch, own) ? [stored.batch.name] : [],
-    );
+    const found = await this.daemon.stores.batches.readAll(ids);
+    const names = found.flatMap(({ batch }) => (isOfSources(batch, own) ? [batch.name] : []));
     return [...new Set(names)];
   }
 

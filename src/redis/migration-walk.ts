@@ -42,7 +42,8 @@ export async function* chunksFrom(
   let place = from;
   for (const step of steps.slice(from.step)) {
     const size = new ChunkSize();
-    for (const { step: number } = place; place.step === number;) {
+    const { step: number } = place;
+    while (place.step === number) {
       const chunk = await step.next(store, place.cursor, size.records);
       if (!size.fits(chunk)) continue;
       yield { step, place, chunk };
@@ -104,7 +105,7 @@ export function migrationName({ from, to }: Pick<Migration, 'from' | 'to'>): str
   return `the migration of records from form ${from} to form ${to}`;
 }
 
-/** Why a migration cannot go on whose place is -1. */
+/** Why a migration does not go on whose place Redis has lost. */
 export function lostPlaceText(migration: Migration): string {
   return `Redis has lost how far ${migrationName(migration)} is: restore a backup from before it`;
 }

@@ -530,7 +530,7 @@ export class BatchStore {
     }
   }
 
-  /** Those of the ids that are kept, in no order. */
+  /** Those of the ids that are kept, in the order of the ids. */
   async readAll(ids: readonly string[]): Promise<StoredBatch[]> {
     if (ids.length === 0) return [];
     const pipeline = this.redis.pipeline();
