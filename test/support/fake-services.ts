@@ -414,6 +414,7 @@ export function servicesOf(served: Served): Services {
 function fakeBatches(): BatchService {
   const batches = {
     read: async () => null,
+    readAll: async () => [],
     named: async (names: readonly unknown[]) => names.map(() => null),
     list: async () => ({ items: [], nextCursor: null }),
     find: async () => ({ byStatus: {}, failed: [], idleSince: null }),
