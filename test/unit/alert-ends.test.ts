@@ -42,6 +42,18 @@ describe('an alert whose rule has changed', () => {
     expect(Math.min(...play.due.values())).toBeGreaterThan(play.now);
   });
 
+  test('a rate that is of another type now opens no alert of the type before', () => {
+    const condition = { kind: 'rate', rate: 0.5, ofLast: 4, atLeast: 2 } as const;
+    const rule = aRule({ condition, groupBy: ['event'] });
+    const play = new AlertStage([rule]);
+    play.judge('run.failed');
+    play.use([{ ...rule, events: ['run.stopped'] }]);
+    play.judge('run.failed');
+    expect(play.open()).toEqual([]);
+    for (let run = 0; run < 2; run += 1) play.judge('run.stopped');
+    expect(play.open()).toMatchObject([{ labels: { event: 'run.stopped' } }]);
+  });
+
   test('a threshold that becomes an absence leaves no timer that is due at once', () => {
     const condition = { kind: 'consecutive', count: 1 } as const;
     const play = new AlertStage([aRule({ condition, forMs: MINUTE })]);

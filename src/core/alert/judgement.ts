@@ -296,6 +296,8 @@ export class Judgement {
   /** Judges what an event means to the group of its labels, or to that of its overflow. */
   private place(rule: Rule, event: AlertEvent, input: GroupInput, isCounted: boolean): void {
     const labels = labelsOf(rule, event);
+    // What a rule that groups by `event` does not match has the type of no alert of it.
+    if (!makesLabels(rule, labels)) return;
     const key = groupKey(rule.name, labels);
     const made = { labels, source: event.source };
     const { kind } = rule.condition;
