@@ -54,6 +54,34 @@ describe('an alert whose rule has changed', () => {
     expect(play.open()).toMatchObject([{ labels: { event: 'run.stopped' } }]);
   });
 
+  test.each<[string, (play: AlertStage) => void, (play: AlertStage) => void]>([
+    [
+      'source',
+      (play) => (play.sources = ['other']),
+      (play) => (play.sources = ['default', 'other']),
+    ],
+    [
+      'rule',
+      (play) => play.use([aRule({ mute: NIGHTS, groupBy: [] })]),
+      (play) => play.use([aRule({ mute: NIGHTS })]),
+    ],
+  ])('a %s that is gone at the end of a mute and comes back in time is told', (_, go, comeBack) => {
+    const play = new AlertStage([aRule({ mute: NIGHTS })]);
+    play.wait(TO_TEN_IN_THE_EVENING + HOUR);
+    play.judge('run.failed');
+    play.wait(7 * HOUR - 30 * SECOND);
+    go(play);
+    play.use(play.all);
+    play.wait(45 * SECOND);
+    expect(play.sent).toEqual([]);
+    comeBack(play);
+    play.use(play.all);
+    play.wait(MINUTE);
+    expect(play.told('chat')).toEqual(['firing']);
+    expect(play.sent[0]?.digest).toMatchObject({ byType: { 'run.failed': 1 } });
+    expect(play.spinning).toEqual([]);
+  });
+
   test('a threshold that becomes an absence leaves no timer that is due at once', () => {
     const condition = { kind: 'consecutive', count: 1 } as const;
     const play = new AlertStage([aRule({ condition, forMs: MINUTE })]);

@@ -42,6 +42,7 @@ import {
 import { silencedUntil, type Silence } from './silence.ts';
 import { inhibitorsOf } from './suppression.ts';
 import { mutedUntil } from './time-interval.ts';
+import { valueOf } from '../records.ts';
 
 /** What a judgement goes by, as it was read. */
 export interface JudgementContext {
@@ -251,6 +252,7 @@ export class Judgement {
       return this.leave(rule, key, group);
     }
     const made = { ...group, leftoverSince: null };
+    this.holdAgain(rule, key, made);
     if (made.held !== null) this.endMute(rule, key, { ...made, held: made.held });
     else this.step(rule, key, made, { kind: 'timer' });
   }
@@ -418,6 +420,18 @@ export class Judgement {
       ...(there ?? newGroup(made)),
       held: withHeld(there?.held ?? emptyDigest(now, held.until), key, held),
     });
+  }
+
+  /** The mute of an alert may have ended while its rule did not make it: a digest of its own follows. */
+  private holdAgain(rule: Rule, key: string, { open }: Group): void {
+    if (open?.isHeld !== true) return;
+    const held = this.groupOf(digestKey(rule.name))?.held?.open ?? {};
+    if (valueOf(held, key) !== undefined) return;
+    const { alert, notifiedAt, facts } = open;
+    const { count } = alert;
+    const until = this.context.now + LEAST_WAIT_MS;
+    const byType = { [facts.type]: count };
+    this.hold(rule, key, { alert, isNotified: notifiedAt !== null, count, until, byType });
   }
 
   /** The rule may be muted again, or for another time than when it began: a reload changes intervals. */
