@@ -137,6 +137,7 @@ export class AlertReference {
   happen(spec: Spec, about: Happening, now: number): void {
     if (!isAbout(spec, about)) return;
     const labels = labelsFor(spec, about);
+    if (!makes(spec, labels)) return;
     const key = keyFor(spec.name, labels);
     const cause = this.causes.get(key);
     const isMatch = spec.events.includes(about.type);

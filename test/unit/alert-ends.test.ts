@@ -127,14 +127,27 @@ describe('an alert whose rule has changed', () => {
     expect(play.open()).toEqual([]);
   });
 
-  test('a silenced failure of the workflow that a reload leaves keeps the alert open', () => {
+  test.each(['before', 'after'])(
+    'a silenced failure of the workflow that a reload leaves, %s it, keeps the alert open',
+    (when) => {
+      const play = new AlertStage([aRule({ groupBy: ['source'] })]);
+      play.silences.push(aSilence());
+      play.judge('run.failed', inWorkflow('wf-1'));
+      if (when === 'before') play.judge('run.failed', inWorkflow('wf-2'));
+      play.use([aRule({ groupBy: ['source'], when: { workflow_id: ['wf-2'] } })]);
+      if (when === 'after') play.judge('run.failed', inWorkflow('wf-2'));
+      play.wait(10 * MINUTE);
+      expect(play.alert()).toMatchObject({ state: 'firing', count: 2 });
+    },
+  );
+
+  test('an alert of silenced events is notified when the first of their silences ends', () => {
     const play = new AlertStage([aRule({ groupBy: ['source'] })]);
-    play.silences.push(aSilence());
-    play.judge('run.failed', inWorkflow('wf-1'));
-    play.use([aRule({ groupBy: ['source'], when: { workflow_id: ['wf-2'] } })]);
-    play.judge('run.failed', inWorkflow('wf-2'));
-    play.wait(10 * MINUTE);
-    expect(play.alert()).toMatchObject({ state: 'firing', count: 2 });
+    const short = { matchers: { workflowId: ['wf-1'] }, until: START + 10 * MINUTE };
+    play.silences.push(aSilence(short), aSilence({ matchers: { workflowId: ['wf-2'] } }));
+    for (const workflow of ['wf-1', 'wf-2']) play.judge('run.failed', inWorkflow(workflow));
+    play.wait(11 * MINUTE);
+    expect(play.told('chat')).toEqual(['firing']);
   });
 
   test('a workflow that is taken out of an absence is not waited for any more', () => {

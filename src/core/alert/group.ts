@@ -462,10 +462,12 @@ class Step {
     open.successes = 0;
     open.overSince = null;
     const facts = this.factsOf(match, open.facts.workflowId);
-    if (this.context.silencedUntil(facts) !== null) {
+    const silencedUntil = this.context.silencedUntil(facts);
+    if (silencedUntil !== null) {
       effects.counts.silenced += match.count;
-      // After a reload the rule may be about this event alone.
-      if (!isAbout(this.context.rule, group.kind, open.facts)) open.facts = facts;
+      // The last counts, unless one before it may be notified sooner. After a reload the rule may be about it alone.
+      const isNext = silencedUntil <= (this.context.silencedUntil(open.facts) ?? -Infinity);
+      if (isNext || !isAbout(this.context.rule, group.kind, open.facts)) open.facts = facts;
       if (open.notifiedAt === null) open.flushAt ??= this.firstFlush();
       return;
     }
