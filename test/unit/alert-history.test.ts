@@ -91,6 +91,28 @@ test.each([
   else expect([history[0], history.at(-1)?.replace(/^\d+/, '60')]).toEqual(all);
 });
 
+test('the digest of one alert is a moment for endpoints that knew it, and one for the others', () => {
+  const play = stageOf({ notify: ['chat'] });
+  play.judge('run.failed');
+  play.wait(HOUR);
+  const noon = [{ name: 'noon', times: [{ from: 11 * 60, to: 13 * 60 }], location: 'UTC' }];
+  play.use([aRule({ notify: ['chat', 'mail'], mute: noon })]);
+  play.judge('run.failed');
+  play.wait(3 * HOUR);
+  const sent = play.sent.filter(({ digest }) => digest !== null);
+  expect(sent).toMatchObject([
+    { kind: 'firing', notify: ['mail'] },
+    { kind: 'updated', notify: ['chat'] },
+  ]);
+  const moments = play.alert()?.history?.filter(({ kind }) => kind === 'digested');
+  const ofSent = sent.map(({ eventId, notify }) => ({ eventId, to: notify }));
+  expect(moments).toMatchObject(ofSent);
+  const ids = new Map(play.alert()?.notified.map(({ endpoint, eventId }) => [endpoint, eventId]));
+  expect(ofSent.map(({ to: [name = ''] }) => ids.get(name))).toEqual(
+    ofSent.map(({ eventId }) => eventId),
+  );
+});
+
 test('a history keeps its first moment and the last 49, however often users change their minds', () => {
   let history: readonly Moment[] = [];
   for (let at = 0; at < 500; at += 1) {

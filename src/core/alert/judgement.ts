@@ -455,42 +455,45 @@ export class Judgement {
     if (people.length === 0) return;
     const open = keys.flatMap((key) => this.alertOf(key) ?? []);
     if (open.length === 0 && held.passedEvents === 0) return;
-    const { now, newEventId } = this.context;
-    const eventId = newEventId();
-    for (const key of keys) this.noteDigest(key, { at: now, eventId }, people);
     const about = { isRepeat: false, digest: digestOf(held, open), escalation: null };
-    const [before] = open;
-    const alone = this.alertOf(keys[0] ?? '');
-    const isAlone = open.length === 1 && held.passedEvents === 0;
-    if (isAlone && before !== undefined && alone !== null) {
-      const knew = new Set(before.notified.map(({ endpoint }) => endpoint));
-      const known = people.filter((name) => knew.has(name));
+    const [alone] = open;
+    if (open.length === 1 && held.passedEvents === 0 && alone !== undefined) {
+      const knew = new Set(alone.notified.map(({ endpoint }) => endpoint));
       const more = people.filter((name) => !knew.has(name));
-      const same = { alert: alone, ...about };
-      this.push({ eventId, kind: 'firing', notify: more, ...same });
-      this.push({ eventId: newEventId(), kind: 'updated', notify: known, ...same });
-    } else {
-      const alert = together(rule, held, open, now);
-      this.push({ eventId, kind: 'firing', alert, notify: people, ...about });
+      const known = people.filter((name) => knew.has(name));
+      this.notifyAlone(keys, { ...about, kind: 'firing', notify: more });
+      this.notifyAlone(keys, { ...about, kind: 'updated', notify: known });
+      return;
     }
+    const { now } = this.context;
+    const eventId = this.noteDigest(keys, people);
+    const alert = together(rule, held, open, now);
+    this.notifications.push({ ...about, eventId, kind: 'firing', alert, notify: people });
   }
 
-  private push(notification: Notification): void {
-    if (notification.notify.length > 0) this.notifications.push(notification);
+  /** A digest that is about one alert is sent as that alert. */
+  private notifyAlone(keys: readonly string[], one: Omit<Notification, 'eventId' | 'alert'>): void {
+    if (one.notify.length === 0) return;
+    const eventId = this.noteDigest(keys, one.notify);
+    const [alert] = keys.flatMap((key) => this.alertOf(key) ?? []);
+    if (alert !== undefined) this.notifications.push({ ...one, eventId, alert });
   }
 
-  private noteDigest(
-    key: string,
-    sent: { at: number; eventId: string },
-    people: readonly string[],
-  ): void {
-    const group = this.groupOf(key);
-    if (!group?.open) return;
-    const { at, eventId } = sent;
-    const noted = withNotified(group.open.alert, sent, people);
-    const moment = { kind: 'digested' as const, at, eventId, to: people };
-    const alert = { ...noted, history: withMoment(noted.history ?? [], moment) };
-    this.put(key, { ...group, open: { ...group.open, alert } });
+  /**
+   * Adds a digest to what has happened to its alerts.
+   * @returns the id of its event
+   */
+  private noteDigest(keys: readonly string[], to: readonly string[]): string {
+    const { now: at, newEventId } = this.context;
+    const eventId = newEventId();
+    for (const key of keys) {
+      const group = this.groupOf(key);
+      if (!group?.open) continue;
+      const noted = withNotified(group.open.alert, { at, eventId }, to);
+      const history = withMoment(noted.history ?? [], { kind: 'digested', at, eventId, to });
+      this.put(key, { ...group, open: { ...group.open, alert: { ...noted, history } } });
+    }
+    return eventId;
   }
 
   private sendEnd(alert: Alert): void {
