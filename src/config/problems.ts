@@ -39,7 +39,15 @@ export function formatProblem(problem: ConfigProblem): string {
 
 function subjectOf({ path, place }: ConfigProblem): string {
   const at = place === undefined ? '' : `${place.file}:${place.line}:${place.column}`;
-  return [at, path.join('.')].filter((part) => part !== '').join(' ');
+  return [at, pathText(path)].filter((part) => part !== '').join(' ');
+}
+
+/** Where a key ends as it was meant: the rest are lines that ran together because a colon is missing. */
+const BEYOND_KEY = /[\s"'{},[\]].*/s;
+
+/** A path as it is shown: a key that is more than a word may hold a secret. */
+export function pathText(path: Path): string {
+  return path.map((key) => String(key).replace(BEYOND_KEY, '…')).join('.');
 }
 
 function byPlace({ place: a }: ConfigProblem, { place: b }: ConfigProblem): number {

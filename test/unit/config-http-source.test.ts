@@ -228,7 +228,7 @@ describe('sources of type http', () => {
       { list: '{ get: /runs, items: $, created: $.at }', discover: '{ workflows: [w] }' },
       'sources.api.discover.workflows.0: expected all: the list of such a source is one of the runs of all workflows',
     ],
-    [{ headers: "{ 'a b': x }" }, 'sources.api.headers.a b: expected the name of a header'],
+    [{ headers: "{ 'a b': x }" }, 'sources.api.headers.a…: expected the name of a header'],
     [{ headers: '{ Host: x }' }, 'sources.api.headers.Host: this header is reserved'],
     [
       { headers: '{ X-Key: x, x-key: y }' },
@@ -325,6 +325,12 @@ describe('sources of type http', () => {
     const problems = problemsOf(source(changes));
     expect(problems).toEqual([expect.stringMatching(/: expected .*, got /s)]);
     expect(problems[0]?.split(', got ').at(-1)).toBe(shown);
+  });
+
+  test('of a line in which colons are missing, the key ends at the first word', () => {
+    const yaml = GITHUB.replace('headers: { authorization: ', 'headers { authorization ');
+    expect(yaml).not.toBe(GITHUB);
+    expect(problemsOf(yaml)).toEqual(['f.yaml:5:5 sources.gh.headers…: unknown key']);
   });
 
   test('no mistake in a declared source makes one of its headers appear in a problem', () => {

@@ -108,7 +108,7 @@ endpoints:
       'endpoints: { a: { url: "https://x.example" } }',
       `a.type: expected ${TYPES}, but it is missing`,
     ],
-    ['endpoints: { "a b": { type: log } }', 'endpoints.a b: expected a name of up to 63 letters'],
+    ['endpoints: { "a b": { type: log } }', 'endpoints.a…: expected a name of up to 63 letters'],
     ['endpoints: { per-watch: { type: log } }', 'endpoints.per-watch: per-watch is what webhooks'],
     ['endpoints: { a: { type: log, events: [] } }', 'expected at least one event type'],
     ['endpoints: { a: { type: log, default: yes } }', 'default: expected true or false, got "yes"'],

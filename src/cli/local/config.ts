@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { stringify } from 'yaml';
 import { notesOn } from '../../config/advice.ts';
 import { loadConfig, type InvalidConfig, type LoadedConfig } from '../../config/load.ts';
-import { formatProblem, type ConfigProblem } from '../../config/problems.ts';
+import { formatProblem, pathText, type ConfigProblem } from '../../config/problems.ts';
 import { redactConfig } from '../../config/redact.ts';
 import { PACKAGE_ROOT } from '../../package-root.ts';
 import { EXIT } from '../exit.ts';
@@ -79,7 +79,7 @@ function renderCheckAsJson(loaded: LoadedConfig | InvalidConfig): string {
 /** A problem as `config --check --json` has it; its key is dotted, such as `polling.min_interval`. */
 function describeProblem({ path, message, place }: ConfigProblem) {
   const { file, line, column } = place ?? { file: null, line: null, column: null };
-  return { file, line, column, key: path.join('.'), message };
+  return { file, line, column, key: pathText(path), message };
 }
 
 /** What is wrong with a configuration, one problem a line, each line with its newline. */
