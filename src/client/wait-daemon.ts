@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '../core/backoff.ts';
 import { messageOf, RunwatchError } from '../core/errors.ts';
-import { isTerminalStatus } from '../core/run/snapshot.ts';
+import { isAwaiting, isTerminalStatus } from '../core/run/snapshot.ts';
 import type { DaemonClient, RunRef } from './client.ts';
 import { followEvents } from './event-stream.ts';
 import { isRunEvent, type EventView, type WatchView } from './types.ts';
@@ -19,6 +19,9 @@ interface WaitPace {
 }
 
 const DEFAULT_PACE: WaitPace = { recheckMs: 5_000, firstCheckMs: 500, patienceMs: 120_000 };
+
+/** For how long a wait lets the stream bring the event of what was read, ms. */
+const EVENT_WITHIN_MS = 5_000;
 
 /** Of many runs each is read less often, so that all together ask the daemon for so much, ms each. */
 const SHARE_MS = 50;
@@ -52,48 +55,81 @@ interface DaemonObserverOptions {
  */
 export function createDaemonObserver(options: DaemonObserverOptions): WaitObserver {
   const byId = new Map(options.runs.map((run) => [run.runId, run]));
-  // A source may spell a UUID in another way than the user.
-  const hints = new Hints([...byId.keys()].flatMap((id) => [id, id.toLowerCase()]));
-  const streaming = new AbortController();
-  void streamHints(options, hints, AbortSignal.any([options.signal, streaming.signal]));
+  const stream = new RunStream(options);
   const accounts = {
     open: (runId: string) =>
-      new DaemonAccount(options, hints, byId.get(runId) ?? { runId, source: undefined }),
-    close: () => streaming.abort(),
+      new DaemonAccount(options, stream, byId.get(runId) ?? { runId, source: undefined }),
+    close: () => stream.close(),
   };
   return new WaitObserver(accounts, options.throughFeedback);
 }
 
-/** Passes on the run ids of the event stream. Never throws. */
-async function streamHints(
-  { client, runs, random, onEvent }: DaemonObserverOptions,
-  hints: Hints,
-  signal: AbortSignal,
-): Promise<void> {
-  const [only] = runs;
-  const stream = followEvents({
-    client,
-    query: { run_id: runs.length === 1 ? only?.runId : undefined },
-    after: null,
-    signal,
-    random,
-    onConnection: () => undefined,
-  });
-  try {
-    for await (const event of stream) {
-      if (isRunEvent(event) && hints.give(event.data.run_id)) onEvent?.(event);
+/** The event stream, as far as it is about the runs. */
+class RunStream {
+  readonly hints: Hints;
+  /** Resolves when it has begun, or will not. */
+  readonly begun: Promise<void>;
+  readonly #ends = new AbortController();
+  readonly #brought = new Set<string>();
+  #isOpen = false;
+
+  constructor(options: DaemonObserverOptions) {
+    const ids = options.runs.map(({ runId }) => runId);
+    // A source may spell a UUID in another way than the user.
+    this.hints = new Hints(ids.flatMap((id) => [id, id.toLowerCase()]));
+    this.begun = new Promise((resolve) => void this.#follow(options, resolve).finally(resolve));
+  }
+
+  /** Waits for an event that the stream has not brought yet. */
+  async untilBrought(runId: string, type: string, signal: AbortSignal): Promise<void> {
+    const late = AbortSignal.timeout(EVENT_WITHIN_MS);
+    while (this.#isOpen && !late.aborted && !this.#brought.has(`${type} ${runId}`)) {
+      await this.hints.next(runId, EVENT_WITHIN_MS, signal);
     }
-  } catch {
-    // Without the stream the watches are read every few seconds, and those reads show any error that
-    // matters.
-    return;
+  }
+
+  close(): void {
+    this.#ends.abort();
+  }
+
+  /** Passes on the events of the stream. Never throws. */
+  async #follow(
+    { client, runs, random, onEvent, signal }: DaemonObserverOptions,
+    onBegin: () => void,
+  ): Promise<void> {
+    const [only] = runs;
+    const openEvents: DaemonClient['openEvents'] = async (query, lastId) => {
+      const messages = await client.openEvents(query, lastId);
+      this.#isOpen = true;
+      onBegin();
+      return messages;
+    };
+    const stream = followEvents({
+      client: { url: client.url, openEvents },
+      query: { run_id: runs.length === 1 ? only?.runId : undefined },
+      after: null,
+      signal: AbortSignal.any([signal, this.#ends.signal]),
+      random,
+      onConnection: (state) => (this.#isOpen &&= state !== 'lost'),
+    });
+    try {
+      for await (const event of stream) {
+        if (!isRunEvent(event) || !this.hints.give(event.data.run_id)) continue;
+        this.#brought.add(`${event.type} ${event.data.run_id}`);
+        onEvent?.(event);
+      }
+    } catch {
+      // Without the stream the watches are read every few seconds, and those reads show any error that
+      // matters.
+      this.#isOpen = false;
+    }
   }
 }
 
 /** What the daemon's watch shows of a run. */
 class DaemonAccount implements RunAccount {
   readonly #options: DaemonObserverOptions;
-  readonly #hints: Hints;
+  readonly #stream: RunStream;
   readonly #ref: RunRef;
   readonly #pace: WaitPace;
   /** Since when nothing could be learned of the run; null while something can. */
@@ -104,9 +140,9 @@ class DaemonAccount implements RunAccount {
   #watch: WatchView | null = null;
   #view: RunView = { state: 'active', run: null, trouble: null };
 
-  constructor(options: DaemonObserverOptions, hints: Hints, run: RunRef) {
+  constructor(options: DaemonObserverOptions, stream: RunStream, run: RunRef) {
     this.#options = options;
-    this.#hints = hints;
+    this.#stream = stream;
     this.#ref = run;
     this.#pace = options.pace ?? paceFor(options.runs.length);
   }
@@ -114,10 +150,14 @@ class DaemonAccount implements RunAccount {
   async read(): Promise<RunReading | Verdict> {
     try {
       const isFirst = this.#watch === null;
+      // The events of the first poll are wanted, too.
+      if (isFirst && this.#options.onEvent !== undefined) await this.#stream.begun;
       const found = await (isFirst ? this.#enlist() : this.#options.client.getWatch(this.#ref));
       if (found === null) return cannotTell(NOT_WATCHED);
       this.#watch = found;
+      const before = this.#view;
       this.#view = viewOf(found);
+      if (!isFirst) await this.#untilBrought(before, found.run_id);
     } catch (error) {
       if (this.#watch === null) throw error;
       this.#view = { ...this.#view, trouble: this.#passing(error) };
@@ -136,10 +176,19 @@ class DaemonAccount implements RunAccount {
     const isSilent = run === null || isTerminalStatus(run.status);
     const pauseMs = isSilent && trouble === null ? firstCheckMs : recheckMs;
     const runId = this.#watch?.run_id ?? this.#ref.runId;
-    await this.#hints.next(runId, pauseMs, this.#options.signal);
+    await this.#stream.hints.next(runId, pauseMs, this.#options.signal);
   }
 
   close(): void {}
+
+  /** A read may be ahead of the stream, which ends with the wait: an event of what may end it comes first. */
+  async #untilBrought({ run: before }: RunView, runId: string): Promise<void> {
+    const { onEvent, signal } = this.#options;
+    const { status } = this.#view.run ?? {};
+    if (onEvent === undefined || status === undefined || status === before?.status) return;
+    if (!isTerminalStatus(status) && !isAwaiting(status)) return;
+    await this.#stream.untilBrought(runId, `run.${status}`, signal);
+  }
 
   /**
    * Registers the run without subscriptions unless it is watched, and requests a poll. A run that has ended is

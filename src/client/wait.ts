@@ -15,7 +15,7 @@ export interface WaitOptions {
   timeoutMs?: number;
   /** Ends the wait; it then throws. */
   signal?: AbortSignal;
-  /** Called for each event of the runs that the stream brings; one may be missed while the daemon is away. */
+  /** Called for each event of the runs until their results; one may be missed while the daemon is away. */
   onEvent?: (event: EventView) => void;
   /** Called after each read of a run. */
   onUpdate?: (runId: string, view: RunView) => void;

@@ -1,6 +1,7 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { createDaemonClient } from '../../src/client/client.ts';
+import { createDaemonClient, type DaemonClient } from '../../src/client/client.ts';
 import { createDaemonObserver } from '../../src/client/wait-daemon.ts';
 import type { RunReaderSettings } from '../../src/cli/local/run-reader.ts';
 import type { RunView } from '../../src/client/wait-verdict.ts';
@@ -266,17 +267,18 @@ describe('waiting by the daemon', () => {
   });
 });
 
+function clientUntil(signal: AbortSignal): DaemonClient {
+  const settings = { url: daemon.url, token: undefined, startupMs: 0, timeoutMs: 5_000 };
+  return createDaemonClient({ ...settings, userAgent: 'test' }, signal);
+}
+
 async function settle(
   pace: { firstCheckMs?: number; recheckMs?: number; patienceMs: number },
   during: (views: RunView[]) => Promise<void>,
 ) {
   const stop = new AbortController();
-  const client = createDaemonClient(
-    { url: daemon.url, token: undefined, startupMs: 0, userAgent: 'test', timeoutMs: 5_000 },
-    stop.signal,
-  );
   const observer = createDaemonObserver({
-    client,
+    client: clientUntil(stop.signal),
     runs: [{ runId: 'run-1', source: undefined }],
     throughFeedback: false,
     signal: stop.signal,
@@ -292,6 +294,63 @@ async function settle(
   stop.abort();
   return { result, views };
 }
+
+describe('the events of runs that a program waits for', () => {
+  const LATE_MS = 200;
+
+  /** The events of `run-1` that a wait until its end passes on. */
+  async function eventsUntilEnd({ opensLate = false } = {}): Promise<string[]> {
+    const stop = new AbortController();
+    const client = clientUntil(stop.signal);
+    const events: string[] = [];
+    const observer = createDaemonObserver({
+      client: {
+        ...client,
+        async openEvents(query, lastId) {
+          if (opensLate) await delay(LATE_MS);
+          return client.openEvents(query, lastId);
+        },
+      },
+      runs: [{ runId: 'run-1', source: undefined }],
+      throughFeedback: false,
+      signal: stop.signal,
+      now: Date.now,
+      random: () => 0,
+      pace: { firstCheckMs: 10, recheckMs: 10, patienceMs: 60_000 },
+      onEvent: ({ type }) => events.push(type),
+    });
+    expect(await observer.settle('run-1', () => undefined)).toMatchObject({ kind: 'completed' });
+    observer.close();
+    stop.abort();
+    return events;
+  }
+
+  test('the event of an end is passed on where a read shows the end before the stream does', async () => {
+    const ended = { status: 200, body: settledWatch('run-1', 'completed') };
+    let isRead = false;
+    serve(sampleWatch());
+    daemon.on('POST /v1/watches/run-1/poll', () => {
+      daemon.on('GET /v1/watches/run-1', () => {
+        if (!isRead) void delay(LATE_MS).then(() => daemon.push('c1', sampleEvent('evt_1')));
+        isRead = true;
+        return ended;
+      });
+      return { status: 202 };
+    });
+    expect(await eventsUntilEnd()).toEqual(['run.completed']);
+  });
+
+  test('a run is registered once the stream is open, which then brings what the first poll finds', async () => {
+    serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
+    expect(await eventsUntilEnd({ opensLate: true })).toEqual(['run.completed']);
+  });
+
+  test('without a stream a wait ends by its reads', async () => {
+    daemon.on('GET /v1/events/stream', problem(403, 'forbidden', 'not for this token'));
+    serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
+    expect(await eventsUntilEnd()).toEqual([]);
+  });
+});
 
 describe('trouble while waiting', () => {
   test('wait goes on when the daemon restarts', async () => {
