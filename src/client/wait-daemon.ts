@@ -80,11 +80,11 @@ class RunStream {
     this.begun = new Promise((resolve) => void this.#follow(options, resolve).finally(resolve));
   }
 
-  /** Waits for an event that the stream has not brought yet. */
+  /** Waits for an event that the stream has not brought yet. Never throws: what was read stands without it. */
   async untilBrought(runId: string, type: string, signal: AbortSignal): Promise<void> {
-    const late = AbortSignal.timeout(EVENT_WITHIN_MS);
-    while (this.#isOpen && !late.aborted && !this.#brought.has(`${type} ${runId}`)) {
-      await this.hints.next(runId, EVENT_WITHIN_MS, signal);
+    const ends = AbortSignal.any([signal, AbortSignal.timeout(EVENT_WITHIN_MS)]);
+    while (this.#isOpen && !ends.aborted && !this.#brought.has(`${type} ${runId}`)) {
+      await this.hints.next(runId, EVENT_WITHIN_MS, ends).catch(() => undefined);
     }
   }
 

@@ -299,8 +299,9 @@ describe('the events of runs that a program waits for', () => {
   const LATE_MS = 200;
 
   /** The events of `run-1` that a wait until its end passes on. */
-  async function eventsUntilEnd({ opensLate = false } = {}): Promise<string[]> {
-    const stop = new AbortController();
+  async function eventsUntilEnd({ opensLate = false, stop = new AbortController() } = {}): Promise<
+    string[]
+  > {
     const client = clientUntil(stop.signal);
     const events: string[] = [];
     const observer = createDaemonObserver({
@@ -325,24 +326,34 @@ describe('the events of runs that a program waits for', () => {
     return events;
   }
 
-  test('the event of an end is passed on where a read shows the end before the stream does', async () => {
-    const ended = { status: 200, body: settledWatch('run-1', 'completed') };
+  /** Answers that the run has ended; some time after the first time, something happens. */
+  function serveEnd(later: () => void): void {
     let isRead = false;
     serve(sampleWatch());
     daemon.on('POST /v1/watches/run-1/poll', () => {
       daemon.on('GET /v1/watches/run-1', () => {
-        if (!isRead) void delay(LATE_MS).then(() => daemon.push('c1', sampleEvent('evt_1')));
+        if (!isRead) void delay(LATE_MS).then(later);
         isRead = true;
-        return ended;
+        return { status: 200, body: settledWatch('run-1', 'completed') };
       });
       return { status: 202 };
     });
+  }
+
+  test('the event of an end is passed on where a read shows the end before the stream does', async () => {
+    serveEnd(() => daemon.push('c1', sampleEvent('evt_1')));
     expect(await eventsUntilEnd()).toEqual(['run.completed']);
   });
 
   test('a run is registered once the stream is open, which then brings what the first poll finds', async () => {
     serveFresh(sampleWatch(), settledWatch('run-1', 'completed'));
     expect(await eventsUntilEnd({ opensLate: true })).toEqual(['run.completed']);
+  });
+
+  test('a wait that is ended before the event comes keeps the end that was read', async () => {
+    const stop = new AbortController();
+    serveEnd(() => stop.abort());
+    expect(await eventsUntilEnd({ stop })).toEqual([]);
   });
 
   test('without a stream a wait ends by its reads', async () => {
