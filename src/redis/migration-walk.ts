@@ -105,7 +105,7 @@ export function migrationName({ from, to }: Pick<Migration, 'from' | 'to'>): str
   return `the migration of records from form ${from} to form ${to}`;
 }
 
-/** Why a migration does not go on whose place Redis has lost. */
+/** Why a migration cannot be continued after Redis has lost its place. */
 export function lostPlaceText(migration: Migration): string {
   return `Redis has lost how far ${migrationName(migration)} is: restore a backup from before it`;
 }
