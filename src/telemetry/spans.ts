@@ -163,11 +163,10 @@ function statesSinceCreation(run: RunSnapshot, until: number): EndedState[] {
 }
 
 /** When the first running state began, by the source's account; null for every other state. */
-function enteredAt({ run, phases, changedAt }: Watch): number | null {
+function enteredAt({ run, phases }: Watch): number | null {
   if (run?.status !== 'running') return null;
-  const startedAt = timeOf(run.started_at);
   const isFirst = phases.every(({ state }) => /^(queued|running)/.test(state));
-  return startedAt === null || !isFirst ? null : Math.min(startedAt, changedAt);
+  return isFirst ? timeOf(run.started_at) : null;
 }
 
 function stateSpan(watch: Watch, { status, from, until }: EndedState): Span {

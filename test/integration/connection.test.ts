@@ -110,7 +110,7 @@ test('a subscriber whose connection holds and answers nothing connects anew', as
   const redis = await privateRedis();
   const way = await startHoldableProxy(redis.url);
   const listening = new Redis(way.url, { autoResubscribe: false });
-  const subscriber = new Subscriber(listening, { pingEveryMs: 50, pongMs: 500 });
+  const subscriber = new Subscriber(listening, { pingEveryMs: 500, pongMs: 400 });
   cleanups.push(async () => listening.disconnect());
   const heard: string[] = [];
   let subscriptions = 0;

@@ -57,6 +57,15 @@ test.each<[string, Partial<Watch>, Partial<Watch>, unknown[]]>([
     [['running', 10, 31]],
   ],
   [
+    'the first work of a run begins at the end of its queue, though a clock that lags saw it before',
+    { run: run('running'), changedAt: NOON + 9_000, phases: [phase('running/10')] },
+    { run: ended('completed'), state: 'finished' },
+    [
+      ['running', 10, 30],
+      ['RUN', 0, 30],
+    ],
+  ],
+  [
     'the work after a wait begins when a poll saw it',
     { run: run('running'), changedAt: NOON + 20_000, phases: [phase('resumed')] },
     { run: ended('completed'), state: 'finished' },
