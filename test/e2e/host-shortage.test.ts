@@ -133,7 +133,12 @@ test('a daemon without free descriptors charges no source and no receiver, and g
   runs.set('goes-on', 'failed');
   await waitFor(() => received.length === 2);
   expect(received.toSorted()).toEqual(['run.completed', 'run.failed']);
-  expect(await firstDelivery()).toMatchObject({ state: 'delivered', attempt_count: 2 });
+  // The receiver answers before the attempt is recorded.
+  const settled = await waitFor(async () => {
+    const delivery = await firstDelivery();
+    return delivery?.state !== 'pending' && delivery;
+  });
+  expect(settled).toMatchObject({ state: 'delivered', attempt_count: 2 });
   await waitFor(async () => !(await ask('/readyz')).includes('descriptors'));
   const said = daemon.log().filter(({ msg }) => msg.startsWith('descriptors:'));
   expect(said).toHaveLength(1);
