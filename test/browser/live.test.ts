@@ -339,6 +339,34 @@ describe('actions', () => {
     await card.getByText('active', { exact: true }).waitFor();
   });
 
+  test('the buttons of an endpoint stay where they are when its last error is read', async () => {
+    const id = await stage.run({ ...running, steps: [{ after_ms: 1, status: 'failed' }] });
+    await waitFor(async () => {
+      const { body } = await stage.daemon.api(`/v1/deliveries?endpoint=flaky&run_id=${id}`);
+      return body.data[0]?.attempt_count > 0;
+    });
+    let asked = 0;
+    let letRead!: () => void;
+    const mayBeRead = new Promise<void>((resolve) => (letRead = resolve));
+    await page.route('**/v1/deliveries?endpoint=*', async (route) => {
+      asked += 1;
+      await mayBeRead;
+      await route.continue();
+    });
+    await open('/endpoints');
+    const places = () =>
+      Promise.all(
+        ['ops', 'flaky'].map((name) =>
+          page.getByRole('region', { name }).getByRole('button', { name: 'Test' }).boundingBox(),
+        ),
+      );
+    await waitFor(() => asked >= 2);
+    const before = await places();
+    letRead();
+    await page.getByText('Last error').waitFor();
+    expect(await places()).toEqual(before);
+  });
+
   test('alerts that fire stand before newer ones that are over', async () => {
     const end = async (name: keyof typeof WORKFLOWS, status: string, alerts: string) => {
       const steps = [{ after_ms: 1, status, progress: 50 }];

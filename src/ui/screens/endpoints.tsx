@@ -69,6 +69,10 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
       <p class="faint cut" title={url ?? ''}>
         {type === 'log' ? 'one JSON line for each event, on standard output' : addressOf(endpoint)}
       </p>
+      {/* Above all that comes and goes: a button that moves while it is pressed is not clicked. */}
+      {!isKiosk.value && may.admin.value && type !== 'unconfigured' && (
+        <Actions endpoint={endpoint} reload={reload} />
+      )}
       <Health endpoint={endpoint} />
       <LastHour deliveries={recent} />
       <dl class="facts small">
@@ -97,9 +101,6 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
         {events.length > FEW && `, and ${events.length - FEW} more types`}
       </p>
       {failed !== undefined && <LastError delivery={failed} />}
-      {!isKiosk.value && may.admin.value && type !== 'unconfigured' && (
-        <Actions endpoint={endpoint} reload={reload} />
-      )}
     </>
   );
   const tags = (
