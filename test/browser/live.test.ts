@@ -339,7 +339,7 @@ describe('actions', () => {
     await card.getByText('active', { exact: true }).waitFor();
   });
 
-  test('the buttons of an endpoint stay where they are when its last error is read', async () => {
+  test('the buttons of an endpoint do not move when its last error is read', async () => {
     const id = await stage.run({ ...running, steps: [{ after_ms: 1, status: 'failed' }] });
     await waitFor(async () => {
       const { body } = await stage.daemon.api(`/v1/deliveries?endpoint=flaky&run_id=${id}`);
