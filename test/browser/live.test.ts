@@ -59,6 +59,19 @@ async function open(path: string): Promise<void> {
   await page.getByText('Live', { exact: true }).waitFor();
 }
 
+/** Holds the page's requests of an address until they are let go. */
+async function hold(url: string | RegExp) {
+  let requests = 0;
+  let letGo = () => {};
+  const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
+  await page.route(url, async (route) => {
+    requests += 1;
+    await isLetGo;
+    await route.continue();
+  });
+  return { requests: () => requests, letGo };
+}
+
 test('the theme and the zone of times are chosen by a switch and kept', async () => {
   const theme = () => page.evaluate(() => document.documentElement.dataset['theme']);
   await page.getByRole('button', { name: 'Light or dark' }).click();
@@ -131,20 +144,13 @@ describe('live updates', () => {
     const first = await watchRunning();
     await open('/runs?status=running');
     await row(first).getByText('running').waitFor();
-    let [asked, answer] = [() => {}, () => {}];
-    const isAsked = new Promise<void>((resolve) => (asked = resolve));
-    const isAnswered = new Promise<void>((resolve) => (answer = resolve));
-    await page.route(/\/v1\/watches\?.*limit=200/, async (route) => {
-      asked();
-      await isAnswered;
-      await route.continue();
-    });
+    const held = await hold(/\/v1\/watches\?.*limit=200/);
     const second = await watchRunning();
-    await isAsked;
+    await waitFor(() => held.requests() > 0);
     await page.keyboard.press('j');
     await page.locator('tbody tr.marked').waitFor();
     const answered = page.waitForResponse(/limit=200/);
-    answer();
+    held.letGo();
     await (await answered).finished();
     // What an answer changes is drawn by the second frame after it.
     await page.evaluate(
@@ -345,14 +351,7 @@ describe('actions', () => {
       const { body } = await stage.daemon.api(`/v1/deliveries?endpoint=flaky&run_id=${id}`);
       return body.data[0]?.attempt_count > 0;
     });
-    let asked = 0;
-    let letRead!: () => void;
-    const mayBeRead = new Promise<void>((resolve) => (letRead = resolve));
-    await page.route('**/v1/deliveries?endpoint=*', async (route) => {
-      asked += 1;
-      await mayBeRead;
-      await route.continue();
-    });
+    const held = await hold('**/v1/deliveries?endpoint=*');
     await open('/endpoints');
     const places = () =>
       Promise.all(
@@ -360,9 +359,9 @@ describe('actions', () => {
           page.getByRole('region', { name }).getByRole('button', { name: 'Test' }).boundingBox(),
         ),
       );
-    await waitFor(() => asked >= 2);
+    await waitFor(() => held.requests() >= 2);
     const before = await places();
-    letRead();
+    held.letGo();
     await page.getByText('Last error').waitFor();
     expect(await places()).toEqual(before);
   });

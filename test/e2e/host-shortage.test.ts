@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { watchOf, type DeliveryJson } from '../support/daemon-listings.ts';
+import { waitUntilAllDelivered, watchOf, type DeliveryJson } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 import { testRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -133,12 +133,8 @@ test('a daemon without free descriptors charges no source and no receiver, and g
   runs.set('goes-on', 'failed');
   await waitFor(() => received.length === 2);
   expect(received.toSorted()).toEqual(['run.completed', 'run.failed']);
-  // The receiver answers before the attempt is recorded.
-  const settled = await waitFor(async () => {
-    const delivery = await firstDelivery();
-    return delivery?.state !== 'pending' && delivery;
-  });
-  expect(settled).toMatchObject({ state: 'delivered', attempt_count: 2 });
+  await waitUntilAllDelivered(daemon);
+  expect(await firstDelivery()).toMatchObject({ state: 'delivered', attempt_count: 2 });
   await waitFor(async () => !(await ask('/readyz')).includes('descriptors'));
   const said = daemon.log().filter(({ msg }) => msg.startsWith('descriptors:'));
   expect(said).toHaveLength(1);
