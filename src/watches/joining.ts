@@ -67,6 +67,26 @@ export class Joining {
     return { batch, was };
   }
 
+  /**
+   * A batch that has completed keeps its name where all that come are in it, as where a list is registered again. With
+   * one other run the next begins, and all join that.
+   * @param groups the requests for each watch, and the watch as it was read
+   */
+  keepCompleted(groups: readonly { requests: readonly Asked[]; watch: Watch | null }[]): void {
+    const next = new Set<string>();
+    for (const { requests, watch } of groups) {
+      for (const { request } of requests) {
+        if (request.batch === undefined) continue;
+        const name = batchNameKey(request.batch);
+        const was = this.found.get(name)?.was;
+        if (was !== undefined && watch?.batches.includes(was) !== true) next.add(name);
+      }
+    }
+    for (const [name, { was }] of this.found) {
+      if (was !== undefined && !next.has(name)) this.found.delete(name);
+    }
+  }
+
   /** The ids of the batches that are closed once all have joined. */
   closing(): Set<string> {
     return new Set(this.closed.map((key) => this.found.get(key)?.batch.id ?? ''));
@@ -108,17 +128,11 @@ export class Joining {
     return join;
   }
 
-  /** The batch that a request makes a watch join; null where it names none, or the watch is a member. */
+  /** The batch that a request makes a watch join; null where there is none, or the watch is in it. */
   private missing({ batch }: Registration, watch: Watch | null): BatchJoin | null {
     const join = batch && this.found.get(batchNameKey(batch));
     if (join === undefined) return null;
-    // Of a batch that has completed, the name goes on to stand for it until another run comes.
-    const {
-      was,
-      batch: { id },
-    } = join;
-    const isMember = watch?.batches.some((one) => one === id || one === was) ?? false;
-    return isMember ? null : join;
+    return watch?.batches.includes(join.batch.id) === true ? null : join;
   }
 
   private refusal({ batch, was }: BatchJoin, joined: ReadonlySet<string>): BatchRefusal | null {

@@ -63,6 +63,9 @@ export async function registerWatches(
   for (;;) {
     const keys = asked.map(({ key }) => key);
     const [read] = await Promise.all([watches.getMany(keys), joining.read()]);
+    joining.keepCompleted(
+      asked.map((group, index) => ({ ...group, watch: read[index]?.watch ?? null })),
+    );
     const groups = asked.map((group, index) => {
       const before = read[index] ?? null;
       const { admitted, refused } = joining.admit(group.requests, before?.watch ?? null);

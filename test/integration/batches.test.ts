@@ -276,7 +276,7 @@ describe('batch', () => {
     expect(await eventsOf('batch.completed')).toHaveLength(1);
   });
 
-  test('the name of a completed batch begins another, but not for its own members', async () => {
+  test('the name of a completed batch begins another once a run comes that was not in it', async () => {
     await register(['a']);
     await close();
     await poll('a', 'completed');
@@ -284,7 +284,7 @@ describe('batch', () => {
     const first = await current();
     await register(['a']);
     expect((await current()).id).toBe(first.id);
-    await register(['b', 'a']);
+    await register(['b']);
     await close();
     await poll('b', 'completed');
     await daemon.judgeDue();
@@ -294,6 +294,33 @@ describe('batch', () => {
     const { items } = await batches.list({}, { limit: 10 });
     expect(new Set(items.map(({ id }) => id))).toEqual(new Set([first.id, second.id]));
   });
+
+  test.each([
+    ['first', ['a', 'b']],
+    ['last', ['b', 'a']],
+  ])(
+    'with a new run a list begins a batch of all its runs, one that had ended %s, and may come again',
+    async (_, runs) => {
+      await registerList(['a']);
+      await poll('a', 'failed');
+      await daemon.judgeDue();
+      expect(await registerList(['a'])).toEqual(['merged']);
+      await registerList(runs);
+      const second = await current();
+      expect(second).toMatchObject({ state: 'closed', joined: 2 });
+      expect(await registerList(runs)).toEqual(['merged', 'merged']);
+      await poll('b', 'completed');
+      await daemon.judgeDue();
+      expect(await registerList(runs)).toEqual(['merged', 'merged']);
+      expect(await current()).toMatchObject({ id: second.id, state: 'completed' });
+      const events = await eventsOf('batch.completed');
+      expect(events).toHaveLength(2);
+      expect(events.find(({ data }) => data['batch_id'] === second.id)?.data).toMatchObject({
+        total: 2,
+        by_status: { completed: 1, failed: 1 },
+      });
+    },
+  );
 
   test('after Redis lost its data a list that is registered again makes a batch of all, also of runs that had ended', async () => {
     await registerList(['a', 'b']);
@@ -557,7 +584,14 @@ class Model {
   }
 
   private async register(runs: readonly string[], name: string): Promise<void> {
+    const [, before] = this.present(name) ?? [];
     const kinds = await register(runs, name);
+    if (before?.state === 'completed') {
+      const isStanding = runs.every((one) => before.members.has(one));
+      if (isStanding) return expect(kinds).toEqual(runs.map(() => 'merged'));
+      // With one other run all of them begin the next batch.
+      await this.begun(name);
+    }
     for (const [at, runId] of runs.entries()) {
       const [, batch] = this.present(name) ?? [];
       const isRefused = kinds[at] === 'batch_closed';
