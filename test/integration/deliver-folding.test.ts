@@ -90,6 +90,18 @@ describe('a backlog of events of one type', () => {
     expect(new Set(await rig.states(ids))).toEqual(new Set(['delivered']));
   });
 
+  test('what a user wants takes one slot for a message of its own, also where it waited for its turn', async () => {
+    const rig = foldingRig({ limits: { most: 2, rate: null } });
+    const [, wanted = ''] = await rig.plan('run', 'chat', ['run.started', 'run.failed']);
+    const [other] = await planMany(rig, 1);
+    await rig.settle();
+    await planMany(rig, 3);
+    await rig.replay.one(wanted);
+    rig.open()[0]?.answer('ok');
+    await rig.settle();
+    expect(rig.open().map(({ deliveryId }) => deliveryId)).toEqual([other, wanted]);
+  });
+
   test('an endpoint that does not fold sends every event by itself', async () => {
     const rig = deliveryRig({ limits: { most: 4 } });
     releasers.push(rig.close);

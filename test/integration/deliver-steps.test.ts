@@ -766,6 +766,20 @@ describe('the deliveries of one run to one endpoint', () => {
     expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([first, second, first]);
   });
 
+  test('what a user wants goes past a quiet once its turn in the order of its run has come', async () => {
+    const rig = rigOf();
+    const [, wanted = ''] = await rig.plan('run', 'ops', ['run.started', 'run.completed']);
+    await planMany(rig, 1);
+    await rig.settle();
+    await rig.replay.one(wanted);
+    const [first, other] = rig.open();
+    other?.answer({ retryAfterMs: 60_000 });
+    await rig.quiesce();
+    first?.answer('ok');
+    await rig.settle();
+    expect(openIds(rig)).toEqual([wanted]);
+  });
+
   test('a delayed notice is superseded once its run has moved on, a fresh one is sent', async () => {
     let overtaken = false;
     const rig = rigOf({

@@ -124,6 +124,8 @@ export async function expectInvariants(rig: DeliveryRig, ids: string[]): Promise
     const isWanted = (await rig.redis.hexists(rig.keys.delivery(id), 'wish')) === 1;
     const isEarly = Number(store.dueAt[at + 1]) < (nextAttemptAt ?? Infinity);
     if (!rig.isRetried()) expect(isEarly && !urgent && !isWanted).toBe(false);
+    // Past breaker, quiet and pace.
+    if (urgent) expect([id, store.dueAt[at + 1]]).toEqual([id, '0']);
   }
   // A process that reads the due pools in time finds every waiting delivery, and every expired
   // lease.

@@ -152,7 +152,7 @@ local function park(d, p, now)
   redis.call('ZADD', p.parked .. d.receiver, now, d.id)
 end
 
--- It has come to its end: the next of its order is due.
+-- It has come to its end: the next of its order is due, past whatever holds where a user wants it now.
 local function settle(d, p, now)
   redis.call('ZADD', d.settled, now, d.id)
   if d.packDue then redis.call('ZADD', d.packDue, 'XX', now, d.watch) end
@@ -163,7 +163,9 @@ local function settle(d, p, now)
   end
   redis.call('LPOP', d.ordering)
   if following and not redis.call('ZSCORE', p.parked .. d.receiver, following) then
-    redis.call('ZADD', p.dues .. d.receiver, now, following)
+    local doc = redis.call('HGET', p.deliveries .. following, 'doc')
+    local isUrgent = doc and cjson.decode(doc).urgent
+    redis.call('ZADD', p.dues .. d.receiver, isUrgent and 0 or now, following)
   end
 end
 
