@@ -10,7 +10,7 @@ import { register } from '../../src/core/watch/register.ts';
 import type { RunSnapshot } from '../../src/core/run/snapshot.ts';
 import type { DeliveryCounts } from '../../src/redis/stores/delivery-store.ts';
 import type { Subscription, WatchKey } from '../../src/core/watch/watch.ts';
-import type { WatchChange } from '../../src/redis/commit.ts';
+import type { WatchChange } from '../../src/redis/watch-change.ts';
 import { NOTHING_GIVEN } from '../../test/support/builders.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { BenchContext } from './context.ts';

@@ -21,13 +21,13 @@ export const WAY: readonly string[] = [
   'src/core/event/patterns.ts',
   'src/core/event/ids.ts',
   // One script writes watch, events, deliveries and due time.
-  'src/redis/commit.ts',
+  'src/redis/watch-change.ts',
   'src/redis/stores/watch-store.ts',
   'src/redis/stores/watch-record.ts',
   'src/redis/indexes.ts',
   'src/redis/stores/event-plan.ts',
   'src/redis/keys.ts',
-  'src/redis/stores/watch-script.ts',
+  'src/redis/stores/commit-watch.ts',
   'src/redis/script.ts',
   'src/redis/lua/schedule.ts',
   // A slot claims the poll when it is due.

@@ -15,7 +15,7 @@ import {
 } from '../core/alert/rule.ts';
 import { isPager } from '../core/delivery/delivery.ts';
 import { workflowEntry } from '../core/run/workflow-entry.ts';
-import type { WatchChange } from '../redis/commit.ts';
+import type { WatchChange } from '../redis/watch-change.ts';
 import { allEndpoints } from '../deliver/endpoints.ts';
 
 /** Rules that can be judged by. */

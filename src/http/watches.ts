@@ -30,7 +30,7 @@ import { acknowledgeRun } from '../watches/acknowledge.ts';
 import { endSubscription, endWatch } from '../watches/end.ts';
 import { purgeWatch } from '../watches/purge.ts';
 import type { Process } from '../process.ts';
-import type { WatchQuota } from '../redis/commit.ts';
+import type { WatchQuota } from '../redis/watch-change.ts';
 import { registerWatches, resolveRequest, type RequestRules } from '../watches/register.ts';
 import { idProblemOf, runKeysOf } from '../watches/run-keys.ts';
 import { auditOfRun, saidDetails, type Acting } from './audit.ts';

@@ -27,7 +27,7 @@ import { isAwaiting } from '../core/run/snapshot.ts';
 import type { Permit } from '../core/source/rate-limit.ts';
 import { register } from '../core/watch/register.ts';
 import { withChanges, type Subscription } from '../core/watch/watch.ts';
-import type { WatchChange } from '../redis/commit.ts';
+import type { WatchChange } from '../redis/watch-change.ts';
 import type { Process } from '../process.ts';
 import type { DiscoveryStore } from '../redis/stores/discovery-store.ts';
 import { FoundWaitsNotice, foundWaiting } from './found-waits.ts';

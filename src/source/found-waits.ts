@@ -4,7 +4,7 @@ import type { RunList } from '../core/feed/run-list.ts';
 import { isAwaiting } from '../core/run/snapshot.ts';
 import { withChanges, type Watch } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
-import type { WatchChange } from '../redis/commit.ts';
+import type { WatchChange } from '../redis/watch-change.ts';
 import type { RememberedCursors } from './discovery.ts';
 import type { RequestClaim } from './schedule.ts';
 import type { Source } from './source.ts';

@@ -8,7 +8,7 @@ import { needsConsistency, observe, type Observation } from '../core/watch/obser
 import type { PollMode } from '../core/watch/poll-history.ts';
 import { withoutFoundWait } from '../core/watch/waits.ts';
 import type { Watch } from '../core/watch/watch.ts';
-import type { NextPoll, StoredWatch } from '../redis/commit.ts';
+import type { NextPoll, StoredWatch } from '../redis/watch-change.ts';
 import type { Source } from './source.ts';
 import { isoTime } from '../core/event/event.ts';
 import { faultLog } from '../fault-log.ts';

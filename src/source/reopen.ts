@@ -2,7 +2,7 @@ import { registerDefaults } from '../config/schema.ts';
 import { firstKind } from '../core/cadence/load.ts';
 import type { ListedRun } from '../core/feed/run-list.ts';
 import { isBegunAgain, reopened } from '../core/watch/attempt.ts';
-import type { WatchChange } from '../redis/commit.ts';
+import type { WatchChange } from '../redis/watch-change.ts';
 import type { Source } from './source.ts';
 
 /** The most watches that one read of a page reopens: a list that errs must not cost many requests. */

@@ -5,7 +5,7 @@ import type { PollResult } from '../core/run/snapshot.ts';
 import { nextGoneCheck, revived } from '../core/watch/gone.ts';
 import { observe } from '../core/watch/observe.ts';
 import { parseWatchId, watchId, type WatchKey } from '../core/watch/watch.ts';
-import type { StoredWatch } from '../redis/commit.ts';
+import type { StoredWatch } from '../redis/watch-change.ts';
 import type { Process } from '../process.ts';
 import type { Source } from '../source/source.ts';
 

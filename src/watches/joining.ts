@@ -9,7 +9,7 @@ import {
 import type { BatchRefusal, Registration } from '../core/watch/register.ts';
 import { withChanges, type Watch } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
-import type { BatchJoin } from '../redis/commit.ts';
+import type { BatchJoin } from '../redis/watch-change.ts';
 
 /** A request of a registration, with its index among all. */
 interface Asked {

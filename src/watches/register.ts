@@ -26,7 +26,7 @@ import type {
   StoredWatch,
   WatchChange,
   WatchQuota,
-} from '../redis/commit.ts';
+} from '../redis/watch-change.ts';
 import type { Process } from '../process.ts';
 import type { WatchStore } from '../redis/stores/watch-store.ts';
 import type { Source } from '../source/source.ts';

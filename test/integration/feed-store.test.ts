@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import type { StoredWatch } from '../../src/redis/commit.ts';
+import type { StoredWatch } from '../../src/redis/watch-change.ts';
 import { newWatch, snapshot } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';
 

@@ -3,7 +3,7 @@ import type { Silence } from '../../src/core/alert/silence.ts';
 import { newDelivery } from '../../src/core/delivery/delivery.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch, WatchKey } from '../../src/core/watch/watch.ts';
-import type { StoredWatch } from '../../src/redis/commit.ts';
+import type { StoredWatch } from '../../src/redis/watch-change.ts';
 import { DeliveryStore } from '../../src/redis/stores/delivery-store.ts';
 import { HistoryStore } from '../../src/redis/stores/history-store.ts';
 import { RetentionStore } from '../../src/redis/stores/retention-store.ts';

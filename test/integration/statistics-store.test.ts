@@ -11,7 +11,7 @@ import {
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import type { WatchChange } from '../../src/redis/commit.ts';
+import type { WatchChange } from '../../src/redis/watch-change.ts';
 import { MOST_WORKFLOWS, TABLE_LIMITS } from '../../src/redis/stores/statistics-store.ts';
 import { observeContext, newWatch, NOON, snapshot } from '../support/builders.ts';
 import { anEvent } from '../support/fake-services.ts';

@@ -9,7 +9,7 @@ import type { AlertEntry } from '../../src/core/alert/entry.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { recentPolls } from '../../src/core/watch/poll-history.ts';
 import { subscriptionKey, type Subscription, type Watch } from '../../src/core/watch/watch.ts';
-import type { StoredWatch, WatchChange } from '../../src/redis/commit.ts';
+import type { StoredWatch, WatchChange } from '../../src/redis/watch-change.ts';
 import { countNumbers } from '../../src/redis/numbers.ts';
 import { newWatch, NOON, observeContext, snapshot, webhookTo } from '../support/builders.ts';
 import { dumpRedis } from '../support/dump-redis.ts';

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { Redis } from 'ioredis';
 import { RuleBook, type AlertEntry } from '../../src/core/alert/entry.ts';
-import type { WatchChange } from '../../src/redis/commit.ts';
+import type { WatchChange } from '../../src/redis/watch-change.ts';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { createStores } from '../../src/daemon/stores.ts';
 import { STORE_NOW } from '../../src/redis/lua/clock.ts';

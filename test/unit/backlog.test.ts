@@ -14,7 +14,7 @@ import {
   type BacklogStep,
 } from '../../src/core/watch/backlog.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import type { WatchChange } from '../../src/redis/commit.ts';
+import type { WatchChange } from '../../src/redis/watch-change.ts';
 import { newMark, newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
 
 const MINUTE = 60_000;

@@ -6,7 +6,7 @@ import type { DiscoveryCursor } from '../../src/core/feed/discovery.ts';
 import type { ListOutcome } from '../../src/core/feed/run-list.ts';
 import type { SourceRecord, SourceState } from '../../src/core/source/throttle.ts';
 import type { WatchKey } from '../../src/core/watch/watch.ts';
-import type { WatchChange } from '../../src/redis/commit.ts';
+import type { WatchChange } from '../../src/redis/watch-change.ts';
 import type { DiscoveryTrouble } from '../../src/redis/stores/discovery-store.ts';
 import { NOXUS_TRAITS } from '../../src/noxus/traits.ts';
 import { ListDiscovery, RememberedCursors } from '../../src/source/discovery.ts';

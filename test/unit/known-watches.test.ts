@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { chunksOf } from '../../src/core/arrays.ts';
 import { KnownWatches, MOST_BYTES } from '../../src/daemon/known-watches.ts';
 import type { Watch, WatchKey } from '../../src/core/watch/watch.ts';
-import type { StoredWatch } from '../../src/redis/commit.ts';
+import type { StoredWatch } from '../../src/redis/watch-change.ts';
 import { newWatch } from '../support/builders.ts';
 
 test('a watch that the store lost is remembered with the ends that later reads took back', async () => {

@@ -4,7 +4,7 @@ import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { StoredPlan } from '../../src/redis/stores/feed-store.ts';
 import { ListFeed } from '../../src/source/list-feed.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
-import type { StoredWatch } from '../../src/redis/commit.ts';
+import type { StoredWatch } from '../../src/redis/watch-change.ts';
 import type { StreamOffer } from '../../src/source/stream-openings.ts';
 import type { RequestClaim } from '../../src/source/schedule.ts';
 import { newWatch, snapshot } from '../support/builders.ts';

@@ -7,7 +7,7 @@ import {
   type Subscription,
   type WatchKey,
 } from '../../src/core/watch/watch.ts';
-import type { StoredWatch, WatchChange } from '../../src/redis/commit.ts';
+import type { StoredWatch, WatchChange } from '../../src/redis/watch-change.ts';
 import { newWatch, NOON, snapshot, webhookTo } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { registerWatches } from '../../src/watches/register.ts';

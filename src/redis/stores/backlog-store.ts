@@ -11,7 +11,7 @@ import {
   type BacklogStep,
 } from '../../core/watch/backlog.ts';
 import { parseWatchId, type Watch } from '../../core/watch/watch.ts';
-import type { WatchChange } from '../commit.ts';
+import type { WatchChange } from '../watch-change.ts';
 import { firstOf } from '../index-columns.ts';
 import { stalledIndex } from '../indexes.ts';
 import type { Keys, PlanKeys } from '../keys.ts';

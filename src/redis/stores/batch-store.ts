@@ -20,7 +20,7 @@ import { chunksOf } from '../../core/arrays.ts';
 import type { AuditRecord } from '../../core/audit.ts';
 import type { PlannedEvent } from '../../core/delivery/outbox.ts';
 import type { Page } from '../../core/page.ts';
-import type { BatchJoin, WatchChange } from '../commit.ts';
+import type { BatchJoin, WatchChange } from '../watch-change.ts';
 import { replies } from '../connection.ts';
 import { isBeyond, openTimeCursor, type TimePlace } from '../cursor.ts';
 import { batchIndex } from '../indexes.ts';

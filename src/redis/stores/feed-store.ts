@@ -5,7 +5,7 @@ import type { RunList } from '../../core/feed/run-list.ts';
 import type { ListHint, ListTrust } from '../../core/feed/list-trust.ts';
 import { STATUS_LABELS } from '../../core/run/snapshot.ts';
 import { parseWatchId, type WatchKey } from '../../core/watch/watch.ts';
-import type { StoredWatch } from '../commit.ts';
+import type { StoredWatch } from '../watch-change.ts';
 import { runsIndex } from '../indexes.ts';
 import type { Keys } from '../keys.ts';
 import { walkNumbers } from '../numbers.ts';

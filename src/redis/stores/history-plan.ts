@@ -1,7 +1,7 @@
 import type { Redis } from 'ioredis';
 import type { Attempt, Delivery } from '../../core/delivery/delivery.ts';
 import { watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
-import type { StoredWatch } from '../commit.ts';
+import type { StoredWatch } from '../watch-change.ts';
 import {
   isPacked,
   unpackHistory,

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import type { AuditRecord } from '../../core/audit.ts';
 import { isOutstanding } from '../../core/delivery/state.ts';
 import { parseWatchId, watchId, type Watch, type WatchKey } from '../../core/watch/watch.ts';
-import type { WatchIdentity } from '../commit.ts';
+import type { WatchIdentity } from '../watch-change.ts';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { AUDIT, auditArgument } from '../lua/audit.ts';

@@ -9,7 +9,7 @@ import {
   type RequestKind,
 } from '../../core/cadence/load.ts';
 import { holdMs, paceOf, type RateLimit } from '../../core/source/rate-limit.ts';
-import type { StoredWatch } from '../commit.ts';
+import type { StoredWatch } from '../watch-change.ts';
 import type { Keys } from '../keys.ts';
 import { SCHEDULE } from '../lua/schedule.ts';
 import { RATE_LIMIT } from '../lua/rate-limit.ts';

@@ -7,7 +7,7 @@ import {
   sumOf,
   type RunFigures,
 } from '../../core/watch/run-figures.ts';
-import type { WatchChange } from '../commit.ts';
+import type { WatchChange } from '../watch-change.ts';
 import { parseWorkflowName, workflowName, type WorkflowKey } from '../../core/cadence/phase.ts';
 import type { Keys, PlanKeys } from '../keys.ts';
 import { replies } from '../connection.ts';

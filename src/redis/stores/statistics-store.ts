@@ -15,7 +15,7 @@ import {
   watchedRun,
 } from '../../core/cadence/phase.ts';
 import type { Page } from '../../core/page.ts';
-import type { WatchChange } from '../commit.ts';
+import type { WatchChange } from '../watch-change.ts';
 import { openCursor } from '../cursor.ts';
 import type { Keys, PlanKeys } from '../keys.ts';
 import { script } from '../script.ts';

@@ -9,7 +9,7 @@ import {
   type StreamTrust,
 } from '../../core/feed/stream-trust.ts';
 import type { RunNodes } from '../../core/run/nodes.ts';
-import type { WatchIdentity } from '../commit.ts';
+import type { WatchIdentity } from '../watch-change.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
@@ -17,7 +17,7 @@ import { replaceField } from '../lua/replace-field.ts';
 import { SCHEDULE } from '../lua/schedule.ts';
 import { script } from '../script.ts';
 import { writeIdentity } from './watch-record.ts';
-import { IDENTITY } from './watch-script.ts';
+import { IDENTITY } from './commit-watch.ts';
 
 /** A stream as other processes see it. */
 export interface HeldStream {

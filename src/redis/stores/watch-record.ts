@@ -8,7 +8,7 @@ import {
   type DwellState,
 } from '../../core/watch/watch.ts';
 import { MOST_POLLS, SLOT, slotOf, type PollHistory } from '../../core/watch/poll-history.ts';
-import type { StoredWatch, WatchIdentity } from '../commit.ts';
+import type { StoredWatch, WatchIdentity } from '../watch-change.ts';
 
 /**
  * A watch as it is kept: one string of a head with fields of fixed width, a document, and, behind a

@@ -16,7 +16,7 @@ import {
   type WatchState,
   type WebhookFilter,
 } from '../../core/watch/watch.ts';
-import type { StoredWatch, WatchChange, WatchQuota } from '../commit.ts';
+import type { StoredWatch, WatchChange, WatchQuota } from '../watch-change.ts';
 import {
   batchIndex,
   eventIndexes,
@@ -51,7 +51,7 @@ import type { HistoryStore } from './history-store.ts';
 import { figuresPlan } from './run-figures-store.ts';
 import { learningPlan } from './statistics-store.ts';
 import { WatchListing, type StoredFilter, type WatchPageQuery } from './watch-listing.ts';
-import { COMMIT_WATCH, NOT_WRITTEN } from './watch-script.ts';
+import { COMMIT_WATCH, NOT_WRITTEN } from './commit-watch.ts';
 import { slotInPlace, writeDoc, writeHead, writeIdentity, writePolls } from './watch-record.ts';
 
 /** What became of a write of a poll: what was due by it, or why it was not written. */
