@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { RereadHeaders } from './config/header-files.ts';
 import type { Config } from './config/schema.ts';
 import { createPulse, type Pulse } from './core/dead-processes.ts';
-import type { PlannedEvent } from './core/delivery/outbox.ts';
+import type { PlannedEvent } from './core/delivery/planned-event.ts';
 import type { SystemEventType } from './core/event/event.ts';
 import { newName, type NewMark } from './core/event/ids.ts';
 import type { LinksOf } from './core/run/links.ts';

@@ -15,7 +15,6 @@ export const WAY: readonly string[] = [
   'src/watches/register.ts',
   'src/core/watch/register.ts',
   'src/core/watch/watch.ts',
-  'src/core/delivery/outbox.ts',
   'src/core/delivery/delivery.ts',
   'src/core/event/event.ts',
   'src/core/event/patterns.ts',
@@ -56,6 +55,7 @@ export const WAY: readonly string[] = [
   // The relay claims the delivery that is due.
   'src/deliver/deliverer.ts',
   'src/deliver/relay.ts',
+  'src/core/delivery/claim.ts',
   'src/redis/stores/outbox-store.ts',
   'src/redis/stores/pool-claims.ts',
   'src/deliver/claims.ts',

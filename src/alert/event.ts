@@ -3,7 +3,7 @@ import type { Suppressor } from '../core/alert/suppression.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
 import { formatDuration } from '../core/time.ts';
 import { isoTime } from '../core/event/event.ts';
-import type { PlannedEvent } from '../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../core/delivery/planned-event.ts';
 import type { Process } from '../process.ts';
 
 /**

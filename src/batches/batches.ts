@@ -11,7 +11,7 @@ import {
   type MemberStatus,
 } from '../core/batch.ts';
 import { isPager, newDelivery } from '../core/delivery/delivery.ts';
-import type { PlannedEvent } from '../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../core/delivery/planned-event.ts';
 import { urlOf, type Receiver } from '../core/delivery/receiver.ts';
 import { isoTime, type BatchEventType } from '../core/event/event.ts';
 import { batchEventId } from '../core/event/ids.ts';

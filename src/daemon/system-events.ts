@@ -1,7 +1,7 @@
 import { systemAlertEvent } from '../core/alert/entry.ts';
 import { workflowName, type WorkflowKey } from '../core/cadence/phase.ts';
 import { newDelivery } from '../core/delivery/delivery.ts';
-import type { PlannedEvent } from '../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../core/delivery/planned-event.ts';
 import { isoTime } from '../core/event/event.ts';
 import { systemEventId } from '../core/event/ids.ts';
 import { faultLog } from '../fault-log.ts';

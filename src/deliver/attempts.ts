@@ -13,7 +13,8 @@ import { endpointEvent, type EndpointEvent } from '../core/delivery/endpoint-eve
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import type { ClaimGroup } from '../core/delivery/fold.ts';
 import { NAME_WAIT_MS, nextNameCheck } from '../core/delivery/name-wait.ts';
-import type { Claim, PlannedEvent } from '../core/delivery/outbox.ts';
+import type { Claim } from '../core/delivery/claim.ts';
+import type { PlannedEvent } from '../core/delivery/planned-event.ts';
 import type {
   AttemptStep,
   DeliveryStep,

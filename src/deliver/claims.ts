@@ -1,6 +1,6 @@
 import { groupBy } from '../core/arrays.ts';
 import type { ClockStep } from '../core/clock.ts';
-import type { Claim } from '../core/delivery/outbox.ts';
+import type { Claim } from '../core/delivery/claim.ts';
 import { UNWELL_KEPT } from '../redis/stores/endpoint-record.ts';
 import type { PoolClaims } from '../redis/stores/pool-claims.ts';
 import { movedBack } from '../core/delivery/endpoint-state.ts';

@@ -1,5 +1,5 @@
 import { foldClaims, type ClaimGroup } from '../core/delivery/fold.ts';
-import type { Claim } from '../core/delivery/outbox.ts';
+import type { Claim } from '../core/delivery/claim.ts';
 import type { PoolClaims } from '../redis/stores/pool-claims.ts';
 import { FIRST_SLOTS } from '../core/delivery/slots.ts';
 import { faultLog } from '../fault-log.ts';

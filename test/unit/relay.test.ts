@@ -1,5 +1,5 @@
 import { expect, test, describe } from '@jest/globals';
-import type { Claim } from '../../src/core/delivery/outbox.ts';
+import type { Claim } from '../../src/core/delivery/claim.ts';
 import type { PoolClaims } from '../../src/redis/stores/pool-claims.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { configSchema } from '../../src/config/schema.ts';

@@ -1,5 +1,5 @@
 import { chunksOf, groupBy } from '../arrays.ts';
-import type { Claim } from './outbox.ts';
+import type { Claim } from './claim.ts';
 
 /** Up to this many events of one type that wait for a receiver are messages of their own. */
 export const FOLD_ABOVE = 3;

@@ -13,7 +13,7 @@ import type { AuditRecord } from '../../core/audit.ts';
 import { isSilent } from '../../core/alert/failures.ts';
 import { ownersOf, type ChangedGroup } from '../../core/alert/judgement.ts';
 import type { Group } from '../../core/alert/group.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import { jsonOrNull, replies } from '../connection.ts';
 import { comparePlaces, isBeyond, openTimeCursor, type TimePlace } from '../cursor.ts';
 import { PlanKeys, type Keys } from '../keys.ts';

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { workflowName, type WorkflowKey } from '../../core/cadence/phase.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import { statusLabel } from '../../core/run/snapshot.ts';
 import {
   backlogStep,

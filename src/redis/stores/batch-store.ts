@@ -18,7 +18,7 @@ import {
 } from '../../core/batch.ts';
 import { chunksOf } from '../../core/arrays.ts';
 import type { AuditRecord } from '../../core/audit.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import type { Page } from '../../core/page.ts';
 import type { BatchJoin, WatchChange } from '../watch-change.ts';
 import { replies } from '../connection.ts';

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import type { SourceConsistency } from '../../core/source/consistency.ts';
 import { jsonOrNull } from '../connection.ts';
 import type { Keys } from '../keys.ts';

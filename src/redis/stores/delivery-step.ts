@@ -12,7 +12,7 @@ import type {
   EndpointState,
   StoredEndpoint,
 } from '../../core/delivery/endpoint-state.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import type { OriginPause } from '../../core/delivery/receiver.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import { deliveryStateIndex } from '../indexes.ts';

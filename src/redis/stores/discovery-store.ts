@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import type { DiscoveryCursor } from '../../core/feed/discovery.ts';
 import type { RunList } from '../../core/feed/run-list.ts';
 import { jsonOrNull, replies } from '../connection.ts';

@@ -1,7 +1,7 @@
 import type { AlertEntry } from '../../core/alert/entry.ts';
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { poolOf } from '../../core/delivery/receiver.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import { watchId } from '../../core/watch/watch.ts';
 import type { OwnEvent } from '../../core/event/event.ts';
 import { deliveryIndexes, ownEventIndexes, severalSources } from '../indexes.ts';

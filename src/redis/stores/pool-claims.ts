@@ -1,6 +1,6 @@
 import type { Delivery } from '../../core/delivery/delivery.ts';
 import { FOLD_ABOVE } from '../../core/delivery/fold.ts';
-import type { Claim } from '../../core/delivery/outbox.ts';
+import type { Claim } from '../../core/delivery/claim.ts';
 import type { EndpointLimits } from '../../core/delivery/endpoint-state.ts';
 import { isOrigin, isWebhook, urlOf, type Receiver } from '../../core/delivery/receiver.ts';
 import { FIRST_SLOTS, SLOTS_KEPT_MS } from '../../core/delivery/slots.ts';

@@ -3,7 +3,7 @@ import { POLL_KINDS, REQUEST_KINDS, type RequestKind } from '../../core/cadence/
 import { sum } from '../../core/arrays.ts';
 import { isRunMember } from '../../core/feed/page-name.ts';
 import type { ClockStep } from '../../core/clock.ts';
-import type { PlannedEvent } from '../../core/delivery/outbox.ts';
+import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import { replies } from '../connection.ts';
 import type { Keys } from '../keys.ts';
 import { ClaimStore, type ClaimedMember } from '../leases.ts';

@@ -1,5 +1,4 @@
-import type { AlertEntry } from '../alert/entry.ts';
-import type { Delivery, StoredDelivery } from './delivery.ts';
+import type { StoredDelivery } from './delivery.ts';
 import type { StoredEndpoint } from './endpoint-state.ts';
 
 /**
@@ -17,14 +16,4 @@ export interface Claim {
   hadWaiting: boolean;
   /** The exact text of the event; null when the store no longer has it. */
   body: string | null;
-}
-
-/** A system event with what follows from it. */
-export interface PlannedEvent {
-  id: string;
-  /** The exact JSON text to send. */
-  body: string;
-  deliveries: Delivery[];
-  /** What alert rules have to judge of it. */
-  entries?: AlertEntry[];
 }
