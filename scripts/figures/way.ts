@@ -25,6 +25,7 @@ export const WAY: readonly string[] = [
   'src/redis/stores/watch-record.ts',
   'src/redis/indexes.ts',
   'src/redis/stores/event-plan.ts',
+  'src/redis/lua/delivery-order.ts',
   'src/redis/keys.ts',
   'src/redis/stores/commit-watch.ts',
   'src/redis/script.ts',
@@ -36,6 +37,7 @@ export const WAY: readonly string[] = [
   'src/queue/slot-queue.ts',
   'src/redis/stores/schedule-store.ts',
   'src/redis/stores/request-claim.ts',
+  'src/core/source/request-order.ts',
   // Limiter and throttle admit it, and the source is asked.
   'src/source/limiter.ts',
   'src/source/throttle.ts',

@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { PlanKeys, type Keys } from '../keys.ts';
 import { STORE_NOW } from '../lua/clock.ts';
+import { DELIVERY_ORDER } from '../lua/delivery-order.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { CLAIMS } from '../lua/leases.ts';
 import { NUMBERS } from '../lua/numbers.ts';
@@ -35,6 +36,7 @@ ${EVEN_IF_FULL}
 ${STORE_NOW}
 ${CLAIMS}
 ${NUMBERS}
+${DELIVERY_ORDER}
 evenIfFull(keys.clock)
 local p, now = cjson.decode(args.plan), storeNow(keys.clock)
 local placed, lost, pools = 0, 0, {}
@@ -90,23 +92,23 @@ local function stands(id, delivery, pool)
     or redis.call('ZSCORE', p.parked .. delivery.endpoint, id)
 end
 
-local function orderOf(delivery)
+-- The key of its order, as keys.ts makes it.
+local function orderingOf(delivery)
   local function given(name) return delivery[name] ~= cjson.null and delivery[name] end
   local first = given('alertId') or given('subject') or delivery.source .. '/' .. delivery.runId
-  return p.orders .. first .. ':' .. delivery.endpoint
+  return p.orderings .. first .. ':' .. delivery.endpoint
 end
 
--- Whether it is the first of its order. What is before it and has no record, or has settled, leaves.
-local function isFirst(id, order)
-  local head = redis.call('LINDEX', order, 0)
+-- What is before it in its order and has no record, or has settled, leaves; it is in it.
+local function mendOrder(ordering, id)
+  local head = redis.call('LINDEX', ordering, 0)
   while head and head ~= id do
     local record = recordOf(head)
     if record and isOutstanding(record) then break end
-    redis.call('LPOP', order)
-    head = redis.call('LINDEX', order, 0)
+    redis.call('LPOP', ordering)
+    head = redis.call('LINDEX', ordering, 0)
   end
-  if head ~= id and not redis.call('LPOS', order, id) then redis.call('RPUSH', order, id) end
-  return redis.call('LINDEX', order, 0) == id
+  if head ~= id then reenterOrder(ordering, id) end
 end
 
 -- The pool of what waits is to be asked at some time; one that has nothing to give says so.
@@ -123,7 +125,9 @@ local function place(id, delivery)
   local origin = string.match(endpoint, '^(.-)/…#')
   local pool = origin or endpoint
   if stands(id, delivery, pool) then return ask(endpoint, pool, origin) end
-  if not isFirst(id, orderOf(delivery)) then return end
+  local ordering = orderingOf(delivery)
+  mendOrder(ordering, id)
+  if not isFirst(ordering, id) then return end
   local shown = tonumber(delivery.nextAttemptAt) or now
   local at = tonumber(redis.call('ZSCORE', p.dues .. endpoint, id) or nil)
   local isLate = at and at > now and at > shown + ${LATER_MS}
@@ -164,7 +168,7 @@ function comparisonPlan({ keys, declare, declareAll }: PlanKeys) {
     names: keys.watchNames,
     live: keys.liveDeliveries(''),
     deliveries: keys.delivery(''),
-    orders: `${keys.queuePrefix}:lane:`,
+    orderings: `${keys.queuePrefix}:lane:`,
     dues: keys.due(''),
     parked: keys.parked(''),
     taken: keys.taken(''),

@@ -143,7 +143,7 @@ end
 
 -- It waits for its next attempt, if no other of its order is before it.
 local function requeue(d, p, now)
-  if redis.call('LINDEX', d.ordering, 0) == d.id then
+  if isFirst(d.ordering, d.id) then
     redis.call('ZADD', p.dues .. d.receiver, d.isUrgent and 0 or now + d.dueInMs, d.id)
   end
 end
@@ -156,12 +156,7 @@ end
 local function settle(d, p, now)
   redis.call('ZADD', d.settled, now, d.id)
   if d.packDue then redis.call('ZADD', d.packDue, 'XX', now, d.watch) end
-  local first, following = unpack(redis.call('LRANGE', d.ordering, 0, 1))
-  if first ~= d.id then
-    redis.call('LREM', d.ordering, 1, d.id)
-    return
-  end
-  redis.call('LPOP', d.ordering)
+  local following = leaveOrder(d.ordering, d.id)
   if following and not redis.call('ZSCORE', p.parked .. d.receiver, following) then
     local doc = redis.call('HGET', p.deliveries .. following, 'doc')
     local isUrgent = doc and cjson.decode(doc).urgent
@@ -172,7 +167,7 @@ end
 -- One that had settled is outstanding again, behind the others of its order.
 local function reopen(d)
   redis.call('ZREM', d.settled, d.id)
-  if not redis.call('LPOS', d.ordering, d.id) then redis.call('RPUSH', d.ordering, d.id) end
+  reenterOrder(d.ordering, d.id)
 end
 
 local function place(d, p, now)

@@ -7,6 +7,7 @@ import type { OwnEvent } from '../../core/event/event.ts';
 import { deliveryIndexes, ownEventIndexes, severalSources } from '../indexes.ts';
 import { countField, PlanKeys, type Keys } from '../keys.ts';
 import { STORE_NOW } from '../lua/clock.ts';
+import { DELIVERY_ORDER } from '../lua/delivery-order.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { NUMBERS } from '../lua/numbers.ts';
 import { script } from '../script.ts';
@@ -24,6 +25,7 @@ export const MOST_SOURCE_LISTS = 1_000;
 export const PLAN_DELIVERIES = `
 ${STORE_NOW}
 ${NUMBERS}
+${DELIVERY_ORDER}
 -- A record of a watch begins with version and number, see watch-record.ts.
 local numbers = {}
 local function numberOf(watch)
@@ -40,11 +42,8 @@ local function plan(effects, pools)
       local owner = delivery.watch and numberOf(delivery.watch) or delivery.id
       enterNumber(effects.deliveryLog, delivery.indexes, at, owner)
       redis.call('ZADD', delivery.live, at, delivery.id)
-      -- It is there already where this step was taken before, and failed.
-      if redis.call('LINDEX', delivery.ordering, -1) ~= delivery.id then
-        redis.call('RPUSH', delivery.ordering, delivery.id)
-      end
-      if redis.call('LINDEX', delivery.ordering, 0) == delivery.id then
+      enterOrder(delivery.ordering, delivery.id)
+      if isFirst(delivery.ordering, delivery.id) then
         redis.call('ZADD', delivery.due, now, delivery.id)
         if delivery.poolDue then redis.call('ZADD', delivery.poolDue, 'LT', now, delivery.receiver) end
         redis.call('ZADD', effects.poolsDue, 'LT', now, delivery.pool)
