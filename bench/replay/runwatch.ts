@@ -8,13 +8,8 @@ import {
   type StatisticsLookup,
 } from '../../src/core/cadence/hazard.ts';
 import type { DurationSample } from '../../src/core/cadence/phase.ts';
-import {
-  loadByPlan,
-  loadUnder,
-  costMultiplierAfter,
-  patienceMs,
-  pollKind,
-} from '../../src/core/cadence/load.ts';
+import { loadByPlan, loadUnder, costMultiplierAfter } from '../../src/core/cadence/load.ts';
+import { patienceMs, pollKind } from '../../src/core/source/request-order.ts';
 import { observe } from '../../src/core/watch/observe.ts';
 import { register } from '../../src/core/watch/register.ts';
 import type { Profile, Subscription, Watch } from '../../src/core/watch/watch.ts';

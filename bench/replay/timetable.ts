@@ -1,4 +1,4 @@
-import { SURE_OF_ONE_IN } from '../../src/core/cadence/load.ts';
+import { SURE_OF_ONE_IN } from '../../src/core/source/request-order.ts';
 import { Agenda } from './agenda.ts';
 
 /** A repeated task: polls of a run, or sweeps of a list. Times in seconds. */

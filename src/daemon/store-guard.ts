@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { registerDefaults } from '../config/schema.ts';
-import { pollKind } from '../core/cadence/load.ts';
+import { pollKind } from '../core/source/request-order.ts';
 import { isoTime } from '../core/event/event.ts';
 import { newName } from '../core/event/ids.ts';
 import {

@@ -2,7 +2,7 @@ import { countedReceiver } from '../core/delivery/receiver.ts';
 import { watchId, type WatchKey } from '../core/watch/watch.ts';
 import type { Delivery, DeliveryState } from '../core/delivery/delivery.ts';
 import type { RunList } from '../core/feed/run-list.ts';
-import { REQUEST_KINDS } from '../core/cadence/load.ts';
+import { REQUEST_KINDS } from '../core/source/request-order.ts';
 
 /** What is about the store as a whole. */
 function storeKeys(key: (name: string) => string) {

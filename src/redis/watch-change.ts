@@ -1,4 +1,4 @@
-import type { RequestKind } from '../core/cadence/load.ts';
+import type { RequestKind } from '../core/source/request-order.ts';
 import type { DurationSample } from '../core/cadence/phase.ts';
 import type { AuditRecord } from '../core/audit.ts';
 import type { Batch } from '../core/batch.ts';

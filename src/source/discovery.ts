@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Config, registerDefaults } from '../config/schema.ts';
 import { ALL_WORKFLOWS } from '../config/source-schema.ts';
-import { firstKind } from '../core/cadence/load.ts';
+import { firstKind } from '../core/source/request-order.ts';
 import type { PlannedEvent } from '../core/delivery/planned-event.ts';
 import { isoTime } from '../core/event/event.ts';
 import {

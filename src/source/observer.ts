@@ -1,4 +1,4 @@
-import { pollKind } from '../core/cadence/load.ts';
+import { pollKind } from '../core/source/request-order.ts';
 import { planDeliveries, planNotice } from '../core/delivery/delivery.ts';
 import { UNSTREAMED, type StreamState } from '../core/feed/run-stream.ts';
 import type { PollResult } from '../core/run/snapshot.ts';

@@ -1,5 +1,5 @@
 import { registerDefaults } from '../config/schema.ts';
-import { firstKind } from '../core/cadence/load.ts';
+import { firstKind } from '../core/source/request-order.ts';
 import type { ListedRun } from '../core/feed/run-list.ts';
 import { isBegunAgain, reopened } from '../core/watch/attempt.ts';
 import type { WatchChange } from '../redis/watch-change.ts';

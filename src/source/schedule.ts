@@ -35,8 +35,9 @@ export interface RequestClaim extends Omit<ClaimedRequest, 'dueAt' | 'now'> {
 }
 
 /**
- * The schedule of one source, which decides when each run and list is requested. A process claims a
- * due request and makes it. The write of its result sets the next due time.
+ * The schedule of one source, as one process uses it. It claims the most urgent requests that are due, which one
+ * script chooses by `core/source/request-order.ts`, and makes them. The write of a result sets the next due time,
+ * which `core/cadence` and `core/feed` decide.
  */
 export class Schedule {
   /** Tokens of this process; the store's claims with other tokens of its id are lost. */

@@ -1,5 +1,5 @@
 import { planDeliveries } from '../core/delivery/delivery.ts';
-import { pollKind } from '../core/cadence/load.ts';
+import { pollKind } from '../core/source/request-order.ts';
 import { UNSTREAMED } from '../core/feed/run-stream.ts';
 import type { PollResult } from '../core/run/snapshot.ts';
 import { nextGoneCheck, revived } from '../core/watch/gone.ts';

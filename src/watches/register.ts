@@ -1,7 +1,7 @@
 import { registerDefaults } from '../config/schema.ts';
 import { groupBy } from '../core/arrays.ts';
 import { batchOf } from '../core/batch.ts';
-import { firstKind } from '../core/cadence/load.ts';
+import { firstKind } from '../core/source/request-order.ts';
 import { planNotice, type Delivery } from '../core/delivery/delivery.ts';
 import { webhookReceiver } from '../core/delivery/receiver.ts';
 import type { InputIssue } from '../core/errors.ts';

@@ -1,6 +1,10 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
-import { REQUEST_KINDS, SURE_OF_ONE_IN, type RequestKind } from '../../src/core/cadence/load.ts';
+import {
+  REQUEST_KINDS,
+  SURE_OF_ONE_IN,
+  type RequestKind,
+} from '../../src/core/source/request-order.ts';
 import { pageMember, streamMember } from '../../src/core/feed/page-name.ts';
 import { newWatch } from '../support/builders.ts';
 import { openStores } from '../support/stores.ts';

@@ -2,7 +2,7 @@ import { afterAll, afterEach, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { sum } from '../../src/core/arrays.ts';
-import { REQUEST_KINDS } from '../../src/core/cadence/load.ts';
+import { REQUEST_KINDS } from '../../src/core/source/request-order.ts';
 import { needlessLead } from '../../src/core/clock.ts';
 import { Clock, refuseSkew } from '../../src/daemon/clock.ts';
 import { openStores } from '../support/stores.ts';

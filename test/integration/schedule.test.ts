@@ -1,4 +1,5 @@
-import { NO_LOAD, REQUEST_KINDS } from '../../src/core/cadence/load.ts';
+import { NO_LOAD } from '../../src/core/cadence/load.ts';
+import { REQUEST_KINDS } from '../../src/core/source/request-order.ts';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
 import { configSchema } from '../../src/config/schema.ts';

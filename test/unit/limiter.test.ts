@@ -1,6 +1,6 @@
 import { describe, expect, test } from '@jest/globals';
 import { graceMs, holdMs, roundMs, autoConcurrency } from '../../src/core/source/rate-limit.ts';
-import { patienceMs, pollKind } from '../../src/core/cadence/load.ts';
+import { patienceMs, pollKind } from '../../src/core/source/request-order.ts';
 
 const ROUND_MS = 20_000;
 

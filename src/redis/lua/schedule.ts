@@ -1,4 +1,4 @@
-import { REQUEST_KINDS } from '../../core/cadence/load.ts';
+import { REQUEST_KINDS } from '../../core/source/request-order.ts';
 import { PLAN_MEMBER } from '../../core/feed/page-name.ts';
 import { CLAIMS } from './leases.ts';
 import { STORE_NOW } from './clock.ts';

@@ -5,9 +5,10 @@ import {
   patienceMs,
   POLL_KINDS,
   REQUEST_KINDS,
+  REQUEST_RANKS,
   SURE_OF_ONE_IN,
   type RequestKind,
-} from '../../core/cadence/load.ts';
+} from '../../core/source/request-order.ts';
 import { holdMs, paceOf, type RateLimit } from '../../core/source/rate-limit.ts';
 import type { StoredWatch } from '../watch-change.ts';
 import type { Keys } from '../keys.ts';
@@ -66,8 +67,12 @@ export interface ClaimedRequests {
   next: NextClaim;
 }
 
+const RANKS = Object.entries(REQUEST_RANKS)
+  .map(([kind, rank]) => `${kind} = ${rank}`)
+  .join(', ');
+
 /**
- * Parts of the selection that a claim makes; see there. Where several kinds are due, `counts` counts
+ * The selection that a claim makes, as `core/source/request-order.ts` says. Where several kinds are due, `counts` counts
  * such requests, and at which each kind was served last: one that was passed over too often goes first.
  * Last in it stand how many confirming polls and first reads were claimed while several were due.
  *
@@ -75,7 +80,7 @@ export interface ClaimedRequests {
  * has taken meanwhile is skipped.
  */
 const SELECT = `
-local RANK = {prompt = 1, first = 2, list = 3, watch = 4, frugal = 4, stream = 4}
+local RANK = {${RANKS}}
 local heads, taken = {}, {}
 
 local function readShares(shares)

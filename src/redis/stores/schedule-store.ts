@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { POLL_KINDS, REQUEST_KINDS, type RequestKind } from '../../core/cadence/load.ts';
+import { POLL_KINDS, REQUEST_KINDS, type RequestKind } from '../../core/source/request-order.ts';
 import { sum } from '../../core/arrays.ts';
 import { isRunMember } from '../../core/feed/page-name.ts';
 import type { ClockStep } from '../../core/clock.ts';

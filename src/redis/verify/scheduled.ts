@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { POLL_KINDS } from '../../core/cadence/load.ts';
+import { POLL_KINDS } from '../../core/source/request-order.ts';
 import { groupBy } from '../../core/arrays.ts';
 import { watchId, type Watch } from '../../core/watch/watch.ts';
 import { replies } from '../connection.ts';
