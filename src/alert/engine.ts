@@ -19,7 +19,8 @@ import {
 } from '../core/alert/judgement.ts';
 import type { AuditRecord } from '../core/audit.ts';
 import { groupKey, labelsOf, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
-import { parseWatchId, watchId, type AcknowledgeRequest, type Watch } from '../core/watch/watch.ts';
+import type { AcknowledgeRequest } from '../core/watch/acknowledgement.ts';
+import { parseWatchId, watchId, type Watch } from '../core/watch/watch.ts';
 import { systemEventId } from '../core/event/ids.ts';
 import type { AlertCommit, AlertStore, AlertWork, ReadGroup } from '../redis/stores/alert-store.ts';
 import type { Alerting } from './alerting.ts';

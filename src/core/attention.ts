@@ -3,7 +3,8 @@ import { SEVERITIES, type Severity } from './alert/rule.ts';
 import type { Suppressor } from './alert/suppression.ts';
 import { groupBy, sum } from './arrays.ts';
 import { isAwaiting } from './run/snapshot.ts';
-import type { Acknowledgement, Watch } from './watch/watch.ts';
+import type { Acknowledgement } from './watch/acknowledgement.ts';
+import type { Watch } from './watch/watch.ts';
 
 /** What of a watch needs a person. */
 export const WATCH_ATTENTION = ['awaiting', 'stalled', 'gone', 'unreachable'] as const;

@@ -9,7 +9,7 @@ import { isSilent } from '../core/alert/failures.ts';
 import type { Suppressor } from '../core/alert/suppression.ts';
 import type { Complete } from '../core/records.ts';
 import { endOf, momentOf } from '../core/time.ts';
-import type { AcknowledgeRequest } from '../core/watch/watch.ts';
+import type { AcknowledgeRequest } from '../core/watch/acknowledgement.ts';
 import type { Process } from '../process.ts';
 import { detailOf } from './alert-detail.ts';
 import { auditOf, saidDetails, type Acting } from './audit.ts';

@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { Alert } from '../core/alert/alert.ts';
-import type { AcknowledgeRequest } from '../core/watch/watch.ts';
+import type { AcknowledgeRequest } from '../core/watch/acknowledgement.ts';
 import type { Daemon } from '../daemon.ts';
 import { acknowledgementOf } from './alerts.ts';
 import { auditOf, saidDetails, type Acting } from './audit.ts';

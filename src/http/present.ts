@@ -3,7 +3,7 @@ import type { Attempt, Delivery } from '../core/delivery/delivery.ts';
 import { shownReceiver } from '../core/delivery/receiver.ts';
 import { isoTime, DEFAULT_EVENTS } from '../core/event/event.ts';
 import type { CountedPage, Page } from '../core/page.ts';
-import type { Acknowledgement } from '../core/watch/watch.ts';
+import type { Acknowledgement } from '../core/watch/acknowledgement.ts';
 import type { attemptSchema, deliverySchema } from './schemas/delivery.ts';
 import type { watchSchema } from './schemas/watch.ts';
 

@@ -14,8 +14,8 @@ import type { ClosedSource } from '../core/source/throttle.ts';
 import { endOf, withMoments, type Until, type WhenRange } from '../core/time.ts';
 import { BATCH_REFUSALS, type BatchRefusal, type WatchRequest } from '../core/watch/register.ts';
 import { timelineOf, type Timeline } from '../core/watch/timeline.ts';
+import { inForce } from '../core/watch/acknowledgement.ts';
 import {
-  inForce,
   MAX_WEBHOOKS,
   watchId,
   type Subscription,

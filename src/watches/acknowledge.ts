@@ -1,15 +1,11 @@
 import type { AuditRecord } from '../core/audit.ts';
-import {
-  acknowledgedBy,
-  inForce,
-  type AcknowledgeRequest,
-  type Watch,
-  type WatchKey,
-} from '../core/watch/watch.ts';
+import { acknowledgedBy, inForce, type AcknowledgeRequest } from '../core/watch/acknowledgement.ts';
+import type { Watch, WatchKey } from '../core/watch/watch.ts';
 import type { Process } from '../process.ts';
 
 /**
- * The use case behind acknowledging a run, in whatever state its watch is, and taking that back.
+ * The use case behind acknowledging a run, in whatever state its watch is, and taking that back. What that means and
+ * when it ends is said by `core/watch/acknowledgement.ts`.
  * @param request null to take it back
  * @param audit what the audit log has of it; null for nothing
  * @returns null for an unknown watch

@@ -2,7 +2,7 @@ import type { SilenceRequest } from '../../src/alert/silences.ts';
 import type { Alert } from '../../src/core/alert/alert.ts';
 import type { AlertEvent, Rule } from '../../src/core/alert/rule.ts';
 import type { Silence } from '../../src/core/alert/silence.ts';
-import type { AcknowledgeRequest } from '../../src/core/watch/watch.ts';
+import type { AcknowledgeRequest } from '../../src/core/watch/acknowledgement.ts';
 import { testProcess } from './daemon.ts';
 
 const NOW = Date.parse('2025-05-04T10:00:00.000Z');

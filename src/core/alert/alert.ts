@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Acknowledgement } from '../watch/watch.ts';
+import type { Acknowledgement } from '../watch/acknowledgement.ts';
 import type { Moment } from './moment.ts';
 import { groupKey, type AlertedRun, type Severity } from './rule.ts';
 import type { SilencedEvent } from './silence.ts';

@@ -1,7 +1,7 @@
 import { inWords } from '../arrays.ts';
 import { valueOf } from '../records.ts';
 import { formatDuration } from '../time.ts';
-import type { Acknowledgement } from '../watch/watch.ts';
+import type { Acknowledgement } from '../watch/acknowledgement.ts';
 import {
   alertId,
   MOST_RUNS,

@@ -1,6 +1,7 @@
 import { nextPoll, type CadenceContext, type SeenWatch } from '../cadence/cadence.ts';
 import { isSubscribed, type EndpointFilter } from '../delivery/delivery.ts';
 import { isTerminalStatus } from '../run/snapshot.ts';
+import { expiryOf, remindersUnder } from '../watch/acknowledgement.ts';
 import type { PollPolicy } from '../watch/observation.ts';
 import { stallTime, usualDwellMs } from '../watch/stall.ts';
 import { isPending, nextReminderAt } from '../watch/waits.ts';
@@ -55,11 +56,9 @@ export function latestReadAt(
   context: Pick<MemberContext, 'policy' | 'statistics'>,
 ): number {
   const { waiting, acknowledged } = watch;
-  const noticeAt =
-    acknowledged === null
-      ? nextReminderAt(waiting, context.policy.remindAfterMs)
-      : (acknowledged.until ?? Infinity);
-  return Math.min(noticeAt, stallsAt(watch, context));
+  const reminders = remindersUnder(acknowledged, context.policy.remindAfterMs);
+  const reminderAt = nextReminderAt(waiting, reminders);
+  return Math.min(reminderAt, expiryOf(acknowledged), stallsAt(watch, context));
 }
 
 /**

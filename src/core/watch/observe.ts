@@ -1,6 +1,7 @@
 import { troubleDelay, nextPoll } from '../cadence/cadence.ts';
 import { type DurationSample, phasesAfter, durationSamples } from '../cadence/phase.ts';
-import { type Phase, inForce, withChangedState, withChanges, type Watch } from './watch.ts';
+import { acknowledgedAfter, expiryOf, remindersUnder } from './acknowledgement.ts';
+import { type Phase, withChangedState, withChanges, type Watch } from './watch.ts';
 import { isTerminalEvent, type EventDraft, type RunwatchEvent, isoTime } from '../event/event.ts';
 import { streamedDelay } from '../feed/stream-trust.ts';
 import {
@@ -326,9 +327,10 @@ function runCounted(
   const { nextPollAt, spareAt } = pollTimes(watch, delays, context);
   const dwelling = dwellAfter(watch, run, { ...context, phases, nextPollAt });
   const isSame = goesOn && dwelling.recovered.length === 0;
-  const acknowledged = isSame ? inForce(watch.acknowledged, now) : null;
-  const isQuiet = acknowledged !== null || isPending(entry.waits);
-  const reminders = isQuiet ? [] : policy.remindAfterMs;
+  const acknowledged = acknowledgedAfter(watch.acknowledged, isSame, now);
+  const reminders = isPending(entry.waits)
+    ? []
+    : remindersUnder(acknowledged, policy.remindAfterMs);
   const calledAt = Math.min(
     nextReminderAt(waiting, reminders),
     nextWaitPoll(entry.waits, now),
@@ -392,10 +394,6 @@ function dwellAfter(
 
 /** What an answer about the run ends. */
 const ANSWERED = { trouble: null, missing: null, unreachable: false } as const;
-
-function expiryOf(acknowledged: Watch['acknowledged']): number {
-  return acknowledged?.until ?? Infinity;
-}
 
 /** The snapshot does not change until further polls agree with this one. */
 function runDoubted(

@@ -1,3 +1,4 @@
+import type { Acknowledgement } from './acknowledgement.ts';
 import type { Receiver } from '../delivery/receiver.ts';
 import type { EventType } from '../event/event.ts';
 import type { RunSnapshot, TroubleKind } from '../run/snapshot.ts';
@@ -380,34 +381,4 @@ export function withoutToken(one: Subscription, token: string | undefined): Subs
   if (!registeredBy.includes(token)) return [one];
   const others = registeredBy.filter((name) => name !== token);
   return others.length === 0 ? [] : [{ ...one, registeredBy: others }];
-}
-
-/** A user has taken a run or an alert in hand: no reminders meanwhile. Times are milliseconds since the epoch. */
-export interface Acknowledgement {
-  by: string;
-  comment: string | null;
-  at: number;
-  /** When it expires; null where only a change of state ends it. */
-  until: number | null;
-}
-
-/** The acknowledgement if it is still in force. */
-export function inForce(acknowledged: Acknowledgement | null, now: number): Acknowledgement | null {
-  const until = acknowledged?.until ?? Infinity;
-  return until > now ? acknowledged : null;
-}
-
-/** What a user says of it. */
-export type AcknowledgeRequest = Pick<Acknowledgement, 'by' | 'comment' | 'until'>;
-
-/** The acknowledgement after a request; one that says what is in force already changes nothing. */
-export function acknowledgedBy(
-  before: Acknowledgement | null,
-  request: AcknowledgeRequest | null,
-  now: number,
-): Acknowledgement | null {
-  if (request === null) return null;
-  const { by, comment, until } = request;
-  const isSame = before?.by === by && before.comment === comment && before.until === until;
-  return isSame ? before : { by, comment, at: now, until };
 }

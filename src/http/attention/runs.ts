@@ -5,7 +5,8 @@ import {
   type NeedingRun,
   type WatchAttention,
 } from '../../core/attention.ts';
-import { inForce, type Watch } from '../../core/watch/watch.ts';
+import { inForce } from '../../core/watch/acknowledgement.ts';
+import type { Watch } from '../../core/watch/watch.ts';
 import type { Process } from '../../process.ts';
 import { NAMED_MS, type AttentionQuery, type Found } from './found.ts';
 
