@@ -25,6 +25,7 @@ import type { Daemon } from '../daemon.ts';
 import { changeEndpoint, retryEndpoint, testEndpoint } from '../deliver/endpoint-control.ts';
 import { endpointKindOf } from '../deliver/endpoint-kinds.ts';
 import type { Endpoints } from '../deliver/endpoints.ts';
+import { DEFAULT_OVERLAP_MS } from '../deliver/secrets/endpoint-secrets.ts';
 import type { Process } from '../process.ts';
 import type { DeliveryCounts } from '../redis/stores/delivery-store.ts';
 import { auditOf, type Acting } from './audit.ts';
@@ -32,7 +33,7 @@ import { sourcesOf } from './auth.ts';
 import { presentAttempt, timeOrNull } from './present.ts';
 import { refusal } from './problem.ts';
 import type { Requests, Slice } from './routing.ts';
-import { DEFAULT_OVERLAP_MS, type endpointSchema } from './schemas/endpoint.ts';
+import type { endpointSchema } from './schemas/endpoint.ts';
 import type { Routes } from './schemas/routes.ts';
 
 type Own = Routes['endpoints'];

@@ -1,11 +1,8 @@
 import { afterAll, expect, test } from '@jest/globals';
 import { configSchema } from '../../src/config/schema.ts';
 import { DEFAULT_EVENTS, isoTime } from '../../src/core/event/event.ts';
-import {
-  webhookReceiver,
-  shownReceiver,
-  type RotateOptions,
-} from '../../src/core/delivery/receiver.ts';
+import { webhookReceiver, shownReceiver } from '../../src/core/delivery/receiver.ts';
+import type { RotateOptions } from '../../src/deliver/secrets/endpoint-secrets.ts';
 import { EndpointService } from '../../src/http/endpoints.ts';
 import { A_USER, NOON } from '../support/builders.ts';
 import { testDaemon, testProcess } from '../support/daemon.ts';

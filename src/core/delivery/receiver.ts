@@ -143,11 +143,3 @@ export function afterOriginSign(
   const trouble = { receivers: [], pauses: before.pauses + 1, pausedUntil: now + ms };
   return { trouble, pause: { receivers, ms } };
 }
-
-/** How the secret of an endpoint is replaced. */
-export interface RotateOptions {
-  /** How long the current secret still signs, ms. */
-  overlapMs: number;
-  /** Ends all others at once, also before their promised time. */
-  now: boolean;
-}

@@ -1,13 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { EndpointConfig } from '../../config/schema.ts';
 import type { AuditRecord } from '../../core/audit.ts';
-import type { RotateOptions } from '../../core/delivery/receiver.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { Process } from '../../process.ts';
 import type { Sealer } from './seal.ts';
 import { deriveEndpointSecret, generateSecret } from './sign.ts';
 
-/** How long a replaced secret may sign, ms. */
+/** For how long a replaced secret signs too, unless a rotation says otherwise, ms. */
+export const DEFAULT_OVERLAP_MS = 86_400_000;
+
+/** The longest that a rotation may say, ms. */
 export const LONGEST_OVERLAP_MS = 7 * 86_400_000;
 
 /** The most secrets that sign at a time: each adds a signature to every webhook. */
@@ -15,6 +17,14 @@ const MOST_SECRETS = 3;
 
 /** How old the cache of rotations may be, ms. */
 const REFRESH_MS = 2_000;
+
+/** How the secret of an endpoint is replaced. */
+export interface RotateOptions {
+  /** How long the current secret still signs, ms. */
+  overlapMs: number;
+  /** Ends all others at once, also before their promised time. */
+  now: boolean;
+}
 
 /** Reads and rotates the secrets of configured endpoints; those of another kind than `webhook` sign nothing. */
 export class EndpointSecrets {

@@ -73,9 +73,6 @@ export const endpointTest = z
   })
   .meta({ id: 'EndpointTest' });
 
-/** How long the old secret signs too where nothing else is asked, ms. */
-export const DEFAULT_OVERLAP_MS = 86_400_000;
-
 /** Without a body, the old secret signs for another day. */
 export const rotateRequest = z
   .strictObject({
