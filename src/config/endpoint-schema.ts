@@ -1,7 +1,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { BODY_KIND_NAMES } from '../core/delivery/delivery.ts';
-import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
+import { DEFAULT_RETRY_MS, DEFAULT_TIMEOUT_MS } from '../core/delivery/retry.ts';
 import {
   isReservedHeader,
   EVENT_TYPES,
@@ -11,6 +11,7 @@ import {
   SYSTEM_EVENT_TYPES,
 } from '../core/event/event.ts';
 import { ALL_SYSTEM_EVENTS, isEndpointPattern } from '../core/event/patterns.ts';
+import { formatDuration } from '../core/time.ts';
 import {
   duration,
   flag,
@@ -153,7 +154,7 @@ const endpointBase = {
 
 /** What every kind of endpoint has that is reached over a network. */
 const sendingBase = {
-  timeout: duration('15s', { min: '1s', max: '30s' }),
+  timeout: duration(formatDuration(DEFAULT_TIMEOUT_MS), { min: '1s', max: '30s' }),
   retry: retrySchedule,
   /** Attempts per second; absent, there is no limit. */
   rate: perSecond(10_000).optional(),

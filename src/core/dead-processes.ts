@@ -1,4 +1,7 @@
-/** A process is dead when its counter has not risen for this long, ms. */
+/**
+ * A process is dead when its counter has not risen for this long, ms. Each raises its own once a second and reads those
+ * of the others then (`daemon/processes.ts`), so that what a killed one did is taken over within 5 s.
+ */
 const DEAD_MS = 2_900;
 
 /** After a longer gap between two readings, the judge knows nothing of the time between, ms. */

@@ -14,9 +14,7 @@ import {
 import type { EndpointLimits } from '../core/delivery/endpoint-state.ts';
 import { FOLD_MOST } from '../core/delivery/fold.ts';
 import { isOrigin } from '../core/delivery/receiver.ts';
-
-/** The deadline of per-watch webhooks, which have no options, ms. */
-export const PER_WATCH_TIMEOUT_MS = 15_000;
+import { DEFAULT_TIMEOUT_MS } from '../core/delivery/retry.ts';
 
 /** The name of the endpoint that exists when none is configured. */
 const FALLBACK = 'log';
@@ -97,7 +95,7 @@ export class Endpoints {
     return {
       most: own?.concurrency ?? this.current.perEndpoint,
       rate: own?.rate ?? null,
-      deadlineMs: own?.timeout ?? PER_WATCH_TIMEOUT_MS,
+      deadlineMs: own?.timeout ?? DEFAULT_TIMEOUT_MS,
       ...(own !== undefined && 'fold' in own && own.fold && { foldMost: FOLD_MOST }),
     };
   };

@@ -3,7 +3,7 @@ import type { Config, EndpointConfig } from '../config/schema.ts';
 import { loadTlsFiles } from '../config/tls-files.ts';
 import { batchSealContext } from '../core/batch.ts';
 import { isForPeople, type Delivery } from '../core/delivery/delivery.ts';
-import { DEFAULT_RETRY_MS } from '../core/delivery/retry.ts';
+import { DEFAULT_RETRY_MS, DEFAULT_TIMEOUT_MS } from '../core/delivery/retry.ts';
 import { workflowEntry } from '../core/run/workflow-entry.ts';
 import {
   subscriptionKey,
@@ -18,7 +18,6 @@ import { createWebhookChannel } from './channels/webhook.ts';
 import type { Deliverer } from './deliverer.ts';
 import { endpointKindOf } from './endpoint-kinds.ts';
 import { HttpAttempts } from './http-attempt.ts';
-import { PER_WATCH_TIMEOUT_MS } from './endpoints.ts';
 import { deriveWebhookSecret } from './secrets/sign.ts';
 
 type RouteFinder = () => Promise<Route>;
@@ -124,7 +123,7 @@ export class Routes {
       isGuarded: true,
       secrets: [secret ?? deriveWebhookSecret(signingSecret, { source, url })],
       headers: headers ?? {},
-      timeoutMs: PER_WATCH_TIMEOUT_MS,
+      timeoutMs: DEFAULT_TIMEOUT_MS,
     };
     const channel = createWebhookChannel(target, this.perWatchHttp, clock.timeOfDay);
     return { channel, retry: this.defaultRetry };

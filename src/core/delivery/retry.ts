@@ -8,6 +8,12 @@
  * `deliver/attempts.ts` makes the attempt. One script of `delivery-step.ts` then writes 2 and 3 in one step, and
  * puts the delivery where it stands from then on: due at its time if it is the first of its ordering key,
  * parked, or settled, by which the next of its key is due.
+ *
+ * What ends a delivery without an outcome: its endpoint is disabled (`endpoint-state.ts`); it is of a wait that
+ * is over, or the store has lost its event (`deliver/attempts.ts`); its run is purged (`deliver/skip-outstanding.ts`).
+ * What repeats one without an outcome: its claim has lapsed (`redis/stores/pool-claims.ts`), or its process is dead
+ * (`deliver/claims.ts`); the receiver has closed a connection that was idle (`deliver/http-attempt.ts`). One that a user
+ * asks for goes by `deliver/replay.ts`.
  */
 import { jitterUp, type Random } from '../backoff.ts';
 import {
@@ -62,6 +68,9 @@ export const DEFAULT_RETRY_MS: readonly number[] = [
   5, 60, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400,
 ].map((seconds) => seconds * 1_000);
 
+/** How long a receiver has for its answer, unless an endpoint's `timeout` says otherwise, ms. */
+export const DEFAULT_TIMEOUT_MS = 15_000;
+
 const RETRY_JITTER = 0.1;
 
 /** Statuses that may be about the message, also where a channel takes them for passing. */
@@ -75,7 +84,8 @@ interface AfterAttemptOptions {
 }
 
 /**
- * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule.
+ * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule: while it goes on
+ * to ask, the delivery is tried once an hour at least, and ends only when a user disables the endpoint.
  * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
  * delivery is dead
  */
