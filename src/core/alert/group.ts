@@ -216,7 +216,8 @@ interface Match {
 }
 
 /**
- * The state machine of a group. Pure: the same group, input and context always give the same result. An
+ * The state machine of a group: when it notifies, and when its alert ends. Which events are of one group is decided by
+ * `labelsOf` in `rule.ts`. Pure: the same group, input and context always give the same result. An
  * endpoint gets one firing of an alert, updates, and one resolve after it.
  */
 export function stepGroup(

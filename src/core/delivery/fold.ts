@@ -23,7 +23,8 @@ export function foldMostAfter(covered: number): number | undefined {
 /**
  * The messages that claims of one pool become: each its own, or, where more than a few events of runs
  * have one type, one for all of them. What a user asked for has its own, and events of a rejected message
- * remain apart from others.
+ * remain apart from others. A claim takes together what may become one message, by the same rule
+ * (`redis/stores/pool-claims.ts`); `fold` in `config/endpoint-schema.ts` says which endpoints have it.
  * @param foldMost the most events that one message covers; absent, each has its own
  */
 export function foldClaims(claims: readonly Claim[], foldMost: number | undefined): ClaimGroup[] {

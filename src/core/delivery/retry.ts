@@ -85,7 +85,7 @@ interface AfterAttemptOptions {
 
 /**
  * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule: while it goes on
- * to ask, the delivery is tried once an hour at least, and ends only when a user disables the endpoint.
+ * to ask, the delivery is tried once an hour at least, and only a user ends it.
  * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
  * delivery is dead
  */

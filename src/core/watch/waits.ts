@@ -11,7 +11,10 @@ import type { RunNodes } from '../run/nodes.ts';
 import { isAwaiting, timeOf, type RunSnapshot } from '../run/snapshot.ts';
 import type { Doubt, Place, Waiting, Waits, Watch } from './watch.ts';
 
-/** So many entries into waits at one place are notified at once within {@link WITHIN_MS}. */
+/**
+ * So many entries into waits at one place are notified at once within {@link WITHIN_MS}. That a run has begun to wait
+ * is seen by `core/run/transition.ts`.
+ */
 const NOTIFIED_AT_ONCE = 3;
 
 /** The same at an inconsistent source, which makes up most of the others. */

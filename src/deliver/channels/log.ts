@@ -24,7 +24,8 @@ const URGENT: Partial<Record<SentEventType, LogLevel>> = {
 
 /**
  * Writes each event as one JSON line, and delivers by that alone. A log that cannot be written is a trouble of
- * this process, not of the endpoint: the delivery waits, or another process makes it.
+ * this process, not of the endpoint: the delivery waits, or another process makes it. Where no endpoint is configured,
+ * there is one of this kind (`allEndpoints` in `deliver/endpoints.ts`).
  * @param level of events that need no attention
  * @param now milliseconds since the epoch
  */
