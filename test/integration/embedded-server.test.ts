@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
+import { probeServer, shutDownUnlessUsed } from '../../src/redis/embedded/process.ts';
 import { startEmbeddedRedis } from '../../src/redis/embedded/server.ts';
 import { isAlive } from '../../src/redis/file-lock.ts';
 import { collectLog } from '../support/collect-log.ts';
@@ -181,6 +182,21 @@ test('a server that is in use by any other client is left running', async () => 
   expect(await server.close(5_000)).toBe('left_running');
   expect(await redis.ping()).toBe('PONG');
   expect((await start(dataDir)).reused).toBe(true);
+});
+
+test('a server that stood still while its clients left is shut down all the same', async () => {
+  const dataDir = await newDataDir();
+  await leaveBehind(dataDir);
+  const client = connect(join(dataDir, 'redis.sock'));
+  await client.ping();
+  const probe = await probeServer(join(dataDir, 'redis.sock'));
+  if (probe.kind !== 'ready') throw new Error(`the server is ${probe.kind}`);
+  process.kill(probe.pid, 'SIGSTOP');
+  client.disconnect();
+  const [ending, stoodAt] = [shutDownUnlessUsed(probe.control), performance.now()];
+  await waitFor(() => performance.now() - stoodAt > 1_000);
+  process.kill(probe.pid, 'SIGCONT');
+  expect(await ending).toBe('stopped');
 });
 
 test('what a dead server and a dead starter left behind is no obstacle', async () => {
