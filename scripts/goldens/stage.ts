@@ -327,7 +327,14 @@ async function playEndpoints({ servers, watch, received, daemon }: Player): Prom
   const add = () => noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] }).id;
   await watch(add(), 'any', { endpoints: ['gone'] });
   await received('endpoint.disabled', 'delivery.exhausted');
-  for (let nth = 0; nth < FAILURES; nth += 1) await watch(add(), 'any', { endpoints: ['flaky'] });
+  const fail = () => watch(add(), 'any', { endpoints: ['flaky'] });
+  await fail();
+  // One is given up before the breaker holds back the others.
+  await waitFor(async () => {
+    const { body } = await daemon.api('/v1/deliveries?endpoint=flaky&state=dead');
+    return body.data.length > 0;
+  });
+  for (let nth = 1; nth < FAILURES; nth += 1) await fail();
   await received('endpoint.failing');
   flaky.recover();
   await daemon.api('/v1/endpoints/flaky/retry', {});

@@ -172,6 +172,10 @@ test('names are shown once they are known, programs get the events as they were,
   expect(failedOf(data as Shown[], runId)?.data).toMatchObject(named);
   const { events } = await call(`watches/${runId}/timeline`);
   expect(failedOf(events as Shown[], runId)?.data).toMatchObject(named);
+  await waitFor(async () => {
+    const { data: alerts } = await call('alerts');
+    return (alerts as object[]).length > 0;
+  });
   const { data: alerts } = await call('alerts');
   expect(alerts).toMatchObject([{ runs: [{ run_id: runId, name: 'anything' }] }]);
 
