@@ -41,11 +41,11 @@ export async function writeSnapshot(
   write: WriteData,
   signal?: AbortSignal,
 ): Promise<SnapshotResult> {
-  signal?.throwIfAborted();
   // Servers before 7.0 do not know the last one, which spares the server what follows the snapshot.
   for (const [name = '', value = ''] of CAPABILITIES) {
     await connection.call('REPLCONF', name, value).catch(unlessRefused);
   }
+  signal?.throwIfAborted();
   const { stream } = connection;
   // From here on, what the server sends are no replies to commands.
   stream.removeAllListeners('data');

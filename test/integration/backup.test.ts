@@ -13,6 +13,7 @@ import { createLifecycle } from '../../src/lifecycle.ts';
 import { holdsData } from '../../src/redis/embedded/rescue.ts';
 import { createKeys } from '../../src/redis/keys.ts';
 import { SCHEMA } from '../../src/redis/migrations.ts';
+import { writeSnapshot } from '../../src/redis/snapshot.ts';
 import { createLogger } from '../../src/telemetry/logger.ts';
 import { tempDir } from '../support/daemon-process.ts';
 import { aRun, fillStore } from '../support/kept-runs.ts';
@@ -313,4 +314,16 @@ test('an interrupt ends a backup, which leaves no file, and a verification', asy
   expect((await readdir(home)).filter((name) => name.startsWith('ended'))).toEqual([]);
   const backup = { file: wholeFile(), prefix, log, signal };
   await expect(verifyBackup(backup)).rejects.toThrow('stopped by SIGINT');
+});
+
+test('a snapshot that is ended before the server was asked for it is not made', async () => {
+  const connection = stores.redis.duplicate({ retryStrategy: () => null });
+  await connection.ping();
+  const written: Buffer[] = [];
+  const ending = new AbortController();
+  const making = writeSnapshot(connection, async (data) => void written.push(data), ending.signal);
+  ending.abort(new Error('ended by a user'));
+  await expect(making).rejects.toThrow('ended by a user');
+  connection.disconnect();
+  expect(written).toEqual([]);
 });
