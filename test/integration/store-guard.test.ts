@@ -184,9 +184,11 @@ test('cursors of an emptied store are stale, and event streams get a reset', asy
   const stale = { code: 'stale_cursor' };
   await expect(watches.list({}, { limit: 2, cursor })).rejects.toMatchObject(stale);
   await expect(stores.events.list({ after: position }, { limit: 1 })).rejects.toMatchObject(stale);
-  const { value } = await next;
+  let reset = (await next).value;
+  // One that comes while the store is empty names no epoch, and another follows it.
+  if (reset?.cursor === '-0') reset = (await follower.next()).value;
   // The event of the loss is the first of the new log.
-  expect(value).toEqual({ cursor: `${guard.epoch()}-1`, event: null });
+  expect(reset).toEqual({ cursor: `${guard.epoch()}-1`, event: null });
   const beyond = `${guard.epoch()}-99`;
   await expect(stores.deliveries.list({}, { limit: 1, cursor: beyond })).rejects.toMatchObject(
     stale,
