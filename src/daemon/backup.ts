@@ -204,13 +204,13 @@ export async function verifyBackup(backup: BackupFile): Promise<StoreReport> {
 type Loaded = Pick<KeptStore, 'connections' | 'stores'> & { server: ScratchServer };
 
 async function withLoaded<Result>(
-  { file, prefix, log, migrations, onProgress }: BackupFile,
+  { file, prefix, log, migrations, signal, onProgress }: BackupFile,
   dir: string,
   work: (loaded: Loaded) => Promise<Result>,
 ): Promise<Result> {
   onProgress?.({ step: 'load' });
   const { path } = await readable(file);
-  const server = await loadSnapshot(path, dir, privateDirectories());
+  const server = await loadSnapshot(path, dir, privateDirectories(), signal);
   // That it keeps nothing on disk is meant.
   const quiet = log.child({}, { level: 'error' });
   const settings = { url: server.socketPath, prefix };
@@ -297,9 +297,12 @@ export async function restore(backup: BackupFile, dataDir: string): Promise<Rest
   const restored = await withLoaded(backup, staging, async ({ server, stores, ...loaded }) => {
     const migratesTo = await targetOf(stores, backup.file);
     const report = migratesTo === null ? await verify({ stores, ...loaded }, backup) : null;
+    const goOn = async () => backup.signal?.throwIfAborted();
+    await goOn();
     const epoch = await beginEpoch(stores);
-    await writeAppendOnlyFile(server.control, staging, async () => undefined);
+    await writeAppendOnlyFile(server.control, staging, goOn);
     const { found: form } = await formOf(stores);
+    await goOn();
     await shutDown(server.control);
     return { dir, form, epoch, migrates_to: migratesTo, report };
   }).catch(async (error: unknown) => {

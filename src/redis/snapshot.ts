@@ -41,22 +41,16 @@ export async function writeSnapshot(
   write: WriteData,
   signal?: AbortSignal,
 ): Promise<SnapshotResult> {
-  // Servers before 7.0 do not know the last one, which spares the server what follows the snapshot.
-  for (const [name = '', value = ''] of CAPABILITIES) {
-    await connection.call('REPLCONF', name, value).catch(unlessRefused);
-  }
   signal?.throwIfAborted();
   const { stream } = connection;
-  // From here on, what the server sends are no replies to commands.
-  stream.removeAllListeners('data');
-  stream.setTimeout(SILENCE_MS, () => stream.destroy(new Error('the server was silent')));
   const stop = () => stream.destroy(signal?.reason as Error);
   signal?.addEventListener('abort', stop);
-  stream.write('SYNC\r\n');
   const reader = new SnapshotReader(write);
   try {
+    await ask(connection);
     for await (const chunk of stream) if (await reader.take(chunk as Buffer)) break;
   } catch (error) {
+    signal?.throwIfAborted();
     throw error instanceof RunwatchError ? error : broken((error as Error).message, error);
   } finally {
     signal?.removeEventListener('abort', stop);
@@ -64,6 +58,18 @@ export async function writeSnapshot(
   }
   signal?.throwIfAborted();
   return reader.result();
+}
+
+/** From then on, what the server sends are no replies to commands. */
+async function ask(connection: Redis): Promise<void> {
+  // Servers before 7.0 do not know the last one, which spares the server what follows the snapshot.
+  for (const [name = '', value = ''] of CAPABILITIES) {
+    await connection.call('REPLCONF', name, value).catch(unlessRefused);
+  }
+  const { stream } = connection;
+  stream.removeAllListeners('data');
+  stream.setTimeout(SILENCE_MS, () => stream.destroy(new Error('the server was silent')));
+  stream.write('SYNC\r\n');
 }
 
 /** A server that refuses these may still give a snapshot. */

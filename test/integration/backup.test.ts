@@ -316,6 +316,17 @@ test('an interrupt ends a backup, which leaves no file, and a verification', asy
   await expect(verifyBackup(backup)).rejects.toThrow('stopped by SIGINT');
 });
 
+test('an interrupt ends a restore that loads, also of a form that is migrated later', async () => {
+  const dir = join(home, 'interrupted');
+  const ending = new AbortController();
+  const backup = { file: wholeFile(), prefix, log, migrations: [NEXT] };
+  const onProgress = () => ending.abort(new Error('stopped by SIGINT'));
+  const interrupted = restore({ ...backup, signal: ending.signal, onProgress }, dir);
+  await expect(interrupted).rejects.toThrow('stopped by SIGINT');
+  expect(await readdir(dir)).toEqual([]);
+  expect(await restore(backup, dir)).toMatchObject({ migrates_to: NEXT_FORM });
+});
+
 test('a snapshot that is ended before the server was asked for it is not made', async () => {
   const connection = stores.redis.duplicate({ retryStrategy: () => null });
   await connection.ping();

@@ -51,12 +51,14 @@ export interface ScratchServer {
  * @param snapshot the file, which is only read
  * @param dir where the server works; made for this user alone
  * @param ownDirs see {@link socketPathFor}
+ * @param signal ends it while it loads, with its reason
  * @throws RunwatchError `redis_server_missing`, `backup_unreadable` with the last lines of the server
  */
 export async function loadSnapshot(
   snapshot: string,
   dir: string,
   ownDirs: readonly string[],
+  signal?: AbortSignal,
 ): Promise<ScratchServer> {
   await makeDirectory(dir);
   const server = await needServer();
@@ -72,7 +74,15 @@ export async function loadSnapshot(
     SNAPSHOT_NAME,
   ]);
   const ended = once(child, 'exit');
-  const control = await whenLoaded(socketPath, child);
+  const end = async () => {
+    child.stdin?.end();
+    const isLate = await Promise.race([ended, delay(END_MS, null, { ref: false })]);
+    if (isLate === null) child.kill('SIGKILL');
+  };
+  const control = await whenLoaded(socketPath, child, signal).catch(async (error: unknown) => {
+    await end();
+    throw error;
+  });
   if (control === null) {
     await ended;
     const message =
@@ -85,9 +95,7 @@ export async function loadSnapshot(
     control,
     async close() {
       control.disconnect();
-      child.stdin?.end();
-      const isLate = await Promise.race([ended, delay(END_MS, null, { ref: false })]);
-      if (isLate === null) child.kill('SIGKILL');
+      await end();
     },
   };
 }
@@ -115,8 +123,13 @@ async function spawnWithParent(dir: string, command: readonly string[]): Promise
 }
 
 /** Null where the server ends before it has loaded. */
-async function whenLoaded(socketPath: string, child: ChildProcess): Promise<Redis | null> {
+async function whenLoaded(
+  socketPath: string,
+  child: ChildProcess,
+  signal?: AbortSignal,
+): Promise<Redis | null> {
   for (;;) {
+    signal?.throwIfAborted();
     const hasEnded = child.exitCode !== null || child.signalCode !== null;
     const probe = await probeServer(socketPath);
     if (probe.kind === 'ready') return probe.control;
