@@ -17,7 +17,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
-import { probeServer, shutDownUnlessUsed } from '../../src/redis/embedded/process.ts';
+import { probeServer, shutDown, shutDownUnlessUsed } from '../../src/redis/embedded/process.ts';
 import { startEmbeddedRedis } from '../../src/redis/embedded/server.ts';
 import { isAlive } from '../../src/redis/file-lock.ts';
 import { collectLog } from '../support/collect-log.ts';
@@ -184,18 +184,36 @@ test('a server that is in use by any other client is left running', async () => 
   expect((await start(dataDir)).reused).toBe(true);
 });
 
-test('a server that stood still while its clients left is shut down all the same', async () => {
+/** A connection to a server that nothing else uses, and how to let that stand still for a time. */
+async function stillServer() {
   const dataDir = await newDataDir();
   await leaveBehind(dataDir);
   const client = connect(join(dataDir, 'redis.sock'));
   await client.ping();
   const probe = await probeServer(join(dataDir, 'redis.sock'));
   if (probe.kind !== 'ready') throw new Error(`the server is ${probe.kind}`);
-  process.kill(probe.pid, 'SIGSTOP');
+  const { control, pid } = probe;
+  process.kill(pid, 'SIGSTOP');
   client.disconnect();
-  const [ending, stoodAt] = [shutDownUnlessUsed(probe.control), performance.now()];
-  await waitFor(() => performance.now() - stoodAt > 1_000);
-  process.kill(probe.pid, 'SIGCONT');
+  const goOnAfter = async (ms: number) => {
+    const stoodAt = performance.now();
+    await waitFor(() => performance.now() - stoodAt > ms);
+    process.kill(pid, 'SIGCONT');
+  };
+  return { control, goOnAfter };
+}
+
+test('a server that stood still while its clients left is shut down all the same', async () => {
+  const { control, goOnAfter } = await stillServer();
+  const ending = shutDownUnlessUsed(control, 30_000);
+  await goOnAfter(1_000);
+  expect(await ending).toBe('stopped');
+});
+
+test('a server that writes for long when it is shut down has stopped once it is done', async () => {
+  const { control, goOnAfter } = await stillServer();
+  const ending = shutDown(control);
+  await goOnAfter(6_000);
   expect(await ending).toBe('stopped');
 });
 

@@ -21,6 +21,7 @@ import { Redis } from 'ioredis';
 import { RunwatchError, messageOf } from '../../core/errors.ts';
 import { makeDirectory } from '../make-directory.ts';
 import { PACKAGE_ROOT } from '../../package-root.ts';
+import { isReply } from '../failures.ts';
 import { isAlive, isCode } from '../file-lock.ts';
 import { DISCONNECT_TIMEOUT_MS } from '../target.ts';
 
@@ -257,19 +258,30 @@ const LOOK_AGAIN_MS = 25;
  * So often the server's list of clients is read, since connections of this process, closed a moment ago, may still be
  * on it. A server that answers late has had no more occasions to notice than one that answers at once.
  */
-const MOST_LOOKS = 20;
+const MOST_READS = 20;
 
 /**
  * Shuts a server down through `control`, unless another client is connected to it. When it returns
  * `stopped`, everything that was written is on disk.
+ * @param timeoutMs for how long clients are looked for at the most
+ * @param touch is called between two readings of their list
  */
-export async function shutDownUnlessUsed(control: Redis): Promise<'stopped' | 'left_running'> {
-  for (let look = 1; await hasOtherClients(control); look += 1) {
-    if (look === MOST_LOOKS) return 'left_running';
+export async function shutDownUnlessUsed(
+  control: Redis,
+  timeoutMs: number,
+  touch = async (): Promise<void> => undefined,
+): Promise<'stopped' | 'left_running'> {
+  const deadline = performance.now() + timeoutMs;
+  for (let read = 1; await hasOtherClients(control); read += 1) {
+    if (read === MOST_READS || performance.now() > deadline) return 'left_running';
     await delay(LOOK_AGAIN_MS);
+    await touch();
   }
   return shutDown(control);
 }
+
+/** How long a server that shuts down may write what it holds, ms. */
+const SHUTDOWN_MS = 60_000;
 
 /** Shuts a server down through `control`, although clients may use it. */
 export async function shutDown(control: Redis): Promise<'stopped' | 'left_running'> {
@@ -277,9 +289,12 @@ export async function shutDown(control: Redis): Promise<'stopped' | 'left_runnin
   // SHUTDOWN answers only to refuse; when it is obeyed, the connection ends.
   const refused = control.shutdown().then(
     () => 'left_running' as const,
-    (error: unknown) => {
-      if (control.status === 'ready') throw error;
-      return ended;
+    async (error: Error) => {
+      if (isReply(error)) throw error;
+      // No answer may mean that it writes: it ends once all is on disk.
+      const late = await Promise.race([ended, delay(SHUTDOWN_MS, null, { ref: false })]);
+      if (late === null) throw error;
+      return late;
     },
   );
   return Promise.race([ended, refused]);

@@ -189,7 +189,7 @@ async function letEnd(
 ): Promise<'stopped' | 'left_running'> {
   const { control, place } = server;
   if (control.status === 'ready' && (await findLoss(ground.dataDir, place)) !== null) {
-    return endLost(ground, server);
+    return endLost(ground, server, timeoutMs);
   }
   if (control.status !== 'end') control.disconnect();
   return closeServer(ground, timeoutMs);
@@ -198,6 +198,7 @@ async function letEnd(
 async function endLost(
   { dataDir, log }: Ground,
   server: RunningServer,
+  timeoutMs: number,
 ): Promise<'stopped' | 'left_running'> {
   const { control, pid } = server;
   try {
@@ -207,7 +208,7 @@ async function endLost(
     log.error({ err: error, pid }, 'what the Redis server holds is lost');
   }
   try {
-    return await shutDownUnlessUsed(control);
+    return await shutDownUnlessUsed(control, timeoutMs);
   } catch (error) {
     log.warn({ err: error, pid }, 'the Redis server was left running');
     return 'left_running';
@@ -219,13 +220,13 @@ async function endLost(
 /** Under the lock, so that no other daemon takes the server up while it shuts down. */
 async function closeServer(ground: Ground, timeoutMs: number): Promise<'stopped' | 'left_running'> {
   try {
-    return await withFileLock(ground.lockPath, timeoutMs, async () => {
+    return await withFileLock(ground.lockPath, timeoutMs, async ({ touch }) => {
       const probe = await probeServer(ground.socketPath);
       if (probe.kind === 'absent') return 'stopped';
       if (probe.kind !== 'ready') return 'left_running';
       const { control } = await verified(ground, probe);
       try {
-        return await shutDownUnlessUsed(control);
+        return await shutDownUnlessUsed(control, timeoutMs, touch);
       } finally {
         // Hanging up on what has ended would keep the process waiting.
         if (control.status !== 'end') control.disconnect();
