@@ -9,7 +9,7 @@ const EVERY_MS = 60_000;
 /** The longest time until a watch with unsettled deliveries is checked again, ms. */
 const PUT_OFF_MS = 3_600_000;
 
-/** The most chunks deleted by one run: the next run deletes the rest. `retention-store.ts` says how much one is. */
+/** The most chunks deleted by one run: the next run deletes the rest. The stores say how much one is. */
 const MOST_CHUNKS = 100;
 
 /** The most batches to keep: beyond them those go that began first, once they have completed. */

@@ -119,7 +119,8 @@ function isSuccess(status: number): boolean {
 }
 
 /**
- * The outcome by the rules of HTTP alone, which channels refine by what their services document.
+ * The outcome by the rules of HTTP alone, which channels refine by what their services document. What becomes of the
+ * delivery by it, and how long a receiver has for its answer, is said by `core/delivery/retry.ts`.
  * `Retry-After` pauses the receiver after 429 and 503, else it delays this delivery alone (RFC 9110,
  * 10.2.3; RFC 6585, 4).
  */

@@ -37,7 +37,7 @@ export interface RequestClaim extends Omit<ClaimedRequest, 'dueAt' | 'now'> {
 /**
  * The schedule of one source, as one process uses it. It claims the most urgent requests that are due, which one
  * script chooses by `core/source/request-order.ts`, and makes them. The write of a result sets the next due time,
- * which `core/cadence` and `core/feed` decide.
+ * which `core/watch/observe.ts` and `core/feed` decide.
  */
 export class Schedule {
   /** Tokens of this process; the store's claims with other tokens of its id are lost. */

@@ -9,11 +9,15 @@
  * puts the delivery where it stands from then on: due at its time if it is the first of its ordering key,
  * parked, or settled, by which the next of its key is due.
  *
- * What ends a delivery without an outcome: its endpoint is disabled (`endpoint-state.ts`); it is of a wait that
- * is over, or the store has lost its event (`deliver/attempts.ts`); its run is purged (`deliver/skip-outstanding.ts`).
- * What repeats one without an outcome: its claim has lapsed (`redis/stores/pool-claims.ts`), or its process is dead
- * (`deliver/claims.ts`); the receiver has closed a connection that was idle (`deliver/http-attempt.ts`). One that a user
- * asks for goes by `deliver/replay.ts`.
+ * What `deliver/http-attempt.ts` makes of an answer is the outcome; `rejected` comes from channels of services alone.
+ * A fault of ours, such as an unknown endpoint, goes the same way, and shows nothing about the receiver.
+ *
+ * Besides, a delivery ends where its endpoint is disabled (`endpoint-state.ts`); where it is of a wait that is over, or
+ * the store has lost its event (`deliver/attempts.ts`); where it goes to another endpoint instead (`deliver/replay.ts`);
+ * where its run is purged (`deliver/skip-outstanding.ts`). It is attempted again without a result where the attempt was
+ * called off, or this host could not make it (`deliver/relay.ts`); where its claim has lapsed
+ * (`redis/stores/pool-claims.ts`), or its process is dead (`deliver/claims.ts`); where the receiver has closed a
+ * connection that was idle (`deliver/http-attempt.ts`). One that a user asks for goes by `deliver/replay.ts`.
  */
 import { jitterUp, type Random } from '../backoff.ts';
 import {
@@ -84,8 +88,7 @@ interface AfterAttemptOptions {
 }
 
 /**
- * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule: while it goes on
- * to ask, the delivery is tried once an hour at least, and only a user ends it.
+ * The delivery after an attempt. A receiver that asks for quiet costs it no step of the schedule, however often it does.
  * @param schedule delays in ms after the first, second, … failed attempt; when it ends, the
  * delivery is dead
  */

@@ -2,13 +2,16 @@
  * Which request to a source goes next, of those that are due. One script claims them by this, whatever process asks:
  * `redis/stores/request-claim.ts`. First the kind is chosen:
  * 1. `plan`, which is no request;
- * 2. a kind that was passed over {@link SURE_OF_ONE_IN} times while others were due: the longest of them;
+ * 2. a kind that was not served by the last {@link SURE_OF_ONE_IN} choices between several: the longest of them;
  * 3. the kind of the first rank, see {@link REQUEST_RANKS}; in one rank what has the least patience left.
  *
- * Within a kind the longest due goes first, but of `prompt` one claim in {@link NEWEST_ONE_IN} takes the newest,
- * and of `first` all but one in {@link LONGEST_ONE_IN}. Where nothing is due and the rate limit is short, the watch
- * that has waited longest beyond its configured interval is polled. When each is due is decided by `core/cadence` and
- * `core/feed`; whether a request may be sent at all, by the rate limit and the throttle.
+ * Within a kind the longest due goes first, but of `prompt` one claim in {@link NEWEST_ONE_IN} takes the newest, and
+ * of `first` all but one in {@link LONGEST_ONE_IN}. Where nothing is due and the rate limit is short, the watch that
+ * has waited longest beyond its configured interval is polled. A hint or a user makes a poll `prompt`
+ * (`redis/lua/schedule.ts`). A probe of a closed source is always a poll. Requests that stand in no schedule take
+ * permits beside this order: while a user waits for one, every other is left to it (`source/limiter.ts`). When each is
+ * due is decided by `core/watch/observe.ts` and `core/feed`; whether a request may be sent at all, by the rate limit
+ * and the throttle.
  */
 import type { Profile, Watch } from '../watch/watch.ts';
 
@@ -47,7 +50,7 @@ export const REQUEST_RANKS: Readonly<Record<RequestKind, number>> = {
   stream: 4,
 };
 
-/** Of confirming polls, one claim in so many takes the newest hint, the others the longest due. */
+/** Of prompt polls, one claim in so many takes the newest hint, the others the longest due. */
 export const NEWEST_ONE_IN = 4;
 
 /**

@@ -1,7 +1,8 @@
 /**
- * A user has taken a run or an alert in hand. While that is in force, no reminders of the run's wait are sent. It
- * ends at its time, when the user takes it back, or with the state of the run. What it means for an alert is said by
- * `core/alert/group.ts`. Times are milliseconds since the epoch.
+ * A user has taken a run or an alert in hand. While that is in force, no reminders of the run's wait are sent, and
+ * what needs a person (`http/attention`) leaves the run out. It ends at its time, when the user takes it back, or with
+ * the state of the run, by what an observation finds (`observe.ts`) and by what ends a watch (`withChangedState` in
+ * `watch.ts`). What it means for an alert is said by `core/alert/group.ts`. Times are milliseconds since the epoch.
  */
 export interface Acknowledgement {
   by: string;

@@ -21,7 +21,7 @@ export type Signer = (
 
 /**
  * Signs by the Standard Webhooks specification: one HMAC-SHA256 per secret over id, time and body.
- * While one secret replaces another, a receiver can verify with either.
+ * While one secret replaces another, a receiver can verify with either: `endpoint-secrets.ts` says for how long.
  * Without a secret the message carries its id and time, and no signature.
  * @throws RunwatchError `invalid_webhook_secret`
  */

@@ -169,10 +169,10 @@ const READ_AHEAD = 32;
 
 /**
  * Claims the most urgent requests that are due, and takes their permits of the source's rate limit with them.
- * Which scheduled request goes next, if any, is decided here: `sourceAdmission` says what the source admits,
- * `openLimit` what its rate limit does, `dueNow` and `pick` which request goes first. Where nothing is due, the
- * rest of the rate limit goes to watches beyond their configured longest interval. Requests that stand in no
- * schedule, such as those for names, take a permit of the same limit by `ADMIT_REQUEST`.
+ * Which scheduled request goes next, if any, is decided here, by `core/source/request-order.ts`: `sourceAdmission`
+ * says what the source admits, `openLimit` what its rate limit does, `dueNow` and `pick` which request goes first.
+ * Where nothing is due, the rest of the rate limit goes to watches beyond their configured longest interval. Requests
+ * that stand in no schedule, such as those for names, take a permit of the same limit by `ADMIT_REQUEST`.
  *
  * Its further keys are the due sets, its further arguments the patience of each kind in ms. A limit of 0 is none.
  * Returns [next, ms, now, troubled, failed probes], then [member, kind, due time, watch, requests] of each.
