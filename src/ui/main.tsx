@@ -3,6 +3,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { follow } from './api/live.ts';
 import { loadSession, may, session } from './api/session.ts';
 import { startKeys } from './app/keys.ts';
+import { startPress } from './app/press.ts';
 import { startRouter } from './app/router.ts';
 import { Screen } from './app/screen.tsx';
 import { Shell } from './app/shell.tsx';
@@ -52,5 +53,6 @@ function Away() {
 
 startRouter();
 startKeys();
+startPress();
 const app = document.querySelector('#app');
 if (app !== null) render(<App />, app);

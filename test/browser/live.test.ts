@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } fr
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import {
   closePage,
+  drawn,
   launchBrowser,
   newContext,
   openPageIn,
@@ -152,10 +153,7 @@ describe('live updates', () => {
     const answered = page.waitForResponse(/limit=200/);
     held.letGo();
     await (await answered).finished();
-    // What an answer changes is drawn by the second frame after it.
-    await page.evaluate(
-      () => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))),
-    );
+    await drawn(page);
     expect(await row(second).count()).toBe(0);
     await page.getByRole('button', { name: '1 new run' }).waitFor();
   });
@@ -332,6 +330,25 @@ describe('actions', () => {
     await page.getByText(/Acknowledged by/).waitFor();
     const { body } = await stage.daemon.api(`/v1/watches/${id}`);
     expect(body.acknowledged).toMatchObject({ by: 'Ana', comment: 'asked finance' });
+  });
+
+  test('a button does what it said as it was pressed', async () => {
+    const id = await watchRunning();
+    await open(`/runs/default/${id}`);
+    const held = await hold(`**/v1/watches/${id}?*`);
+    const button = page.getByRole('button', { name: 'Acknowledge' });
+    await waitFor(() => held.requests() > 0);
+    await stage.daemon.api(`/v1/watches/${id}/acknowledge`, { by: 'Ben' });
+    await button.hover();
+    await page.mouse.down();
+    const answered = page.waitForResponse((answer) => answer.url().includes(`/v1/watches/${id}?`));
+    held.letGo();
+    await (await answered).finished();
+    await drawn(page);
+    await page.mouse.up();
+    await page.getByRole('dialog', { name: `Acknowledge run ${id}` }).waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByRole('button', { name: 'Take acknowledgement back' }).waitFor();
   });
 
   test('an endpoint is tested, paused and resumed', async () => {

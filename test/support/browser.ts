@@ -104,3 +104,10 @@ export async function closePage({ page, context }: WatchedPage): Promise<void> {
   await context.clearCookies();
   await page.close();
 }
+
+/** Resolves once what the page's last answer changes is drawn: by the second frame after it. */
+export async function drawn(page: Page): Promise<void> {
+  await page.evaluate(
+    'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))',
+  );
+}

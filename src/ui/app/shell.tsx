@@ -286,7 +286,7 @@ function LiveMark() {
       <span class="live-dot" aria-hidden="true" />
       <span role="status">{text}</span>
       {paused && held > 0 && <span class="num faint">{countText(held)} new</span>}
-      {!isKiosk.value && (
+      {!isKiosk.value && kind !== 'connecting' && (
         <button
           type="button"
           class="quiet"

@@ -11,6 +11,7 @@ export interface Chip {
   state?: string;
   /** What stands beside it in place of that shape. */
   mark?: ComponentChildren;
+  /** Null while it is not known. */
   count?: number | null | undefined;
   isCapped?: boolean | undefined;
 }
@@ -41,9 +42,9 @@ export function Chips({
           {chip.mark}
           {chip.state !== undefined && <Glyph tone={toneOf(chip.state)} />}
           <span>{chip.name}</span>
-          {chip.count !== null && chip.count !== undefined && (
+          {chip.count !== undefined && (
             <span class="num count">
-              {countText(chip.count)}
+              {chip.count !== null && countText(chip.count)}
               {chip.isCapped === true ? '+' : ''}
             </span>
           )}

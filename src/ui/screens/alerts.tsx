@@ -185,7 +185,7 @@ export function Alerts() {
       name: `${state.charAt(0).toUpperCase()}${state.slice(1)}`,
       fields: { state },
       state,
-      count: counts?.[state],
+      count: counts?.[state] ?? null,
     })),
   ];
   const canSilence = may.write.value && !isKiosk.value;
@@ -193,7 +193,9 @@ export function Alerts() {
     <>
       <Header
         title="Alerts"
-        about={list.isRead && list.error === null ? alertsText(list) : undefined}
+        about={
+          list.isRead && list.error === null ? alertsText(list) : 'What the rules made of events'
+        }
       >
         {canSilence && (
           <button type="button" onClick={() => (isSilenceShown.value = true)}>

@@ -143,7 +143,9 @@ export function Batches() {
     <>
       <Header
         title="Batches"
-        about={list.isRead && list.error === null ? countOf(list) : undefined}
+        about={
+          list.isRead && list.error === null ? countOf(list) : 'Runs that are waited for together'
+        }
       />
       {!isKiosk.value && (
         <FilterFold count={countOn(BATCH_FILTERS, query)}>

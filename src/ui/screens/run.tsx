@@ -3,7 +3,7 @@ import { ApiError, messageOf } from '../api/request.ts';
 import { may } from '../api/session.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import { RUN_FIELD_NAMES, workBeganAt, type RunFieldName } from '../../core/run/snapshot.ts';
-import type { TimelineEvent, Watch } from '../api/types.ts';
+import type { Source, TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
 import { acknowledgeRun } from '../parts/acknowledge.tsx';
@@ -31,17 +31,15 @@ export function Run({ values }: { values: Record<string, string> }) {
     everyMs: 5_000,
   });
   const { value, error, reload } = loaded;
+  const sources = useLoaded('sources', (signal) => api.sources(signal));
   useKeys({
     ...(value !== null && may.write.value && { a: () => acknowledgeRun(value.watch, reload) }),
   });
   if (value === null) {
-    if (error === null) return <Loading />;
-    return error instanceof ApiError && error.status === 404 ? (
-      <NotWatched id={id} />
-    ) : (
-      <Trouble error={error} what="the run" retry={reload} />
-    );
+    return error === null ? <Loading /> : <NotShown id={id} error={error} retry={reload} />;
   }
+  // They say which buttons there are: one that came later would move the others.
+  if (sources.value === null && sources.error === null) return <Loading />;
   const { watch } = value;
   const workflowId = watch.run?.workflow_id ?? null;
   const workflow = watch.workflow_name ?? (workflowId === null ? null : workflowText(workflowId));
@@ -55,7 +53,7 @@ export function Run({ values }: { values: Record<string, string> }) {
           </>
         }
       >
-        <Actions watch={watch} reload={reload} />
+        <Actions watch={watch} sources={sources.value?.data ?? []} reload={reload} />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />
       <Headline story={value} />
@@ -72,6 +70,14 @@ async function load(run: RunRef, signal: AbortSignal): Promise<RunStory> {
   return { watch, timeline };
 }
 
+function NotShown({ id, error, retry }: { id: string; error: unknown; retry: () => void }) {
+  return error instanceof ApiError && error.status === 404 ? (
+    <NotWatched id={id} />
+  ) : (
+    <Trouble error={error} what="the run" retry={retry} />
+  );
+}
+
 function NotWatched({ id }: { id: string }) {
   return (
     <Empty title={`The run ${id} is not watched.`}>
@@ -85,10 +91,16 @@ function NotWatched({ id }: { id: string }) {
   );
 }
 
-function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
-  const link = `${window.location.origin}${window.location.pathname}`;
-  const sources = useLoaded('sources', (signal) => api.sources(signal)).value?.data ?? [];
+interface ChangeProps {
+  watch: Watch;
+  reload: () => void;
+}
+
+/** What ends with the run stands first, so that the others keep their places. */
+function Actions({ watch, sources, reload }: ChangeProps & { sources: readonly Source[] }) {
   const source = sources.find(({ name }) => name === watch.source);
+  const link = `${window.location.origin}${window.location.pathname}`;
+  const mayWrite = may.write.value && !isKiosk.value;
   return (
     <>
       {watch.run_url !== null && (
@@ -96,10 +108,11 @@ function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
           {source === undefined ? 'Open run' : `Open in ${source.label}`}
         </a>
       )}
-      {may.write.value && !isKiosk.value && <Changes watch={watch} reload={reload} />}
+      {mayWrite && watch.state === 'active' && <WhileActive watch={watch} reload={reload} />}
       {source?.can_stop === true && may.admin.value && !isKiosk.value && (
         <StopRun watch={watch} reload={reload} />
       )}
+      {mayWrite && <Acknowledging watch={watch} reload={reload} />}
       <Copy text={link} label="Copy link" />
       <Copy text={watch.run_id} label="Copy id" />
       <Copy text={`runwatch wait ${shellWord(watch.run_id)}`} label="Copy wait" />
@@ -107,9 +120,7 @@ function Actions({ watch, reload }: { watch: Watch; reload: () => void }) {
   );
 }
 
-function Changes({ watch, reload }: { watch: Watch; reload: () => void }) {
-  const isActive = watch.state === 'active';
-  const isAcknowledged = watch.acknowledged !== null;
+function WhileActive({ watch, reload }: ChangeProps) {
   const unwatch = () =>
     confirmed({
       title: 'Stop watching this run?',
@@ -120,29 +131,29 @@ function Changes({ watch, reload }: { watch: Watch; reload: () => void }) {
     });
   return (
     <>
-      {isActive && (
-        <button type="button" onClick={() => void pollNow(watch, reload)}>
-          Poll now
-        </button>
-      )}
-      {isAcknowledged ? (
-        <button
-          type="button"
-          onClick={() => void act('Taken back.', () => api.unacknowledgeRun(watch)).then(reload)}
-        >
-          Take acknowledgement back
-        </button>
-      ) : (
-        <button type="button" onClick={() => acknowledgeRun(watch, reload)}>
-          Acknowledge
-        </button>
-      )}
-      {isActive && (
-        <button type="button" class="danger" onClick={unwatch}>
-          Unwatch
-        </button>
-      )}
+      <button type="button" onClick={() => void pollNow(watch, reload)}>
+        Poll now
+      </button>
+      <button type="button" class="danger" onClick={unwatch}>
+        Unwatch
+      </button>
     </>
+  );
+}
+
+function Acknowledging({ watch, reload }: ChangeProps) {
+  if (watch.acknowledged === null) {
+    return (
+      <button type="button" onClick={() => acknowledgeRun(watch, reload)}>
+        Acknowledge
+      </button>
+    );
+  }
+  const takeBack = () => act('Taken back.', () => api.unacknowledgeRun(watch));
+  return (
+    <button type="button" onClick={() => void takeBack().then(reload)}>
+      Take acknowledgement back
+    </button>
   );
 }
 

@@ -43,7 +43,7 @@ export function Filters() {
   const counts = useCounts(rest);
   // The daemon counts without the words of the text filter, so that its counts are not of what is shown.
   const isCounted = wordsOf(query.get('q') ?? '').length === 0;
-  const chips = CHIPS.map((chip, at) => ({ ...chip, ...(isCounted && counts[at]) }));
+  const chips = CHIPS.map((chip, at) => ({ ...chip, ...(isCounted && (counts[at] ?? UNKNOWN)) }));
   return (
     <FilterFold count={countOn(RUN_FILTERS, query)}>
       <Chips label="State" chips={chips} names={SET_BY_CHIPS} />
@@ -69,6 +69,8 @@ interface Count {
   count: number | null;
   isCapped: boolean;
 }
+
+const UNKNOWN: Count = { count: null, isCapped: false };
 
 /** How many runs each chip stands for. */
 function useCounts(rest: Asked<WatchQuery>): readonly Count[] {

@@ -1,0 +1,104 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { Browser, BrowserContext, Page, Route } from 'playwright-core';
+import { closePage, drawn, launchBrowser, newContext, openPageIn } from '../support/browser.ts';
+import { waitForWatch } from '../support/daemon-listings.ts';
+import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+let stage: Stage;
+let browser: Browser;
+let context: BrowserContext;
+let runId: string;
+
+beforeAll(async () => {
+  browser = await launchBrowser();
+  stage = await openStage();
+  context = await newContext(browser);
+  for (const status of ['failed', 'completed', 'awaiting_human_feedback', 'running'] as const) {
+    runId = await stage.run(
+      { workflow_id: WORKFLOWS.invoices, steps: [{ after_ms: 1, status, progress: 20 }] },
+      { batch: 'nightly' },
+    );
+    await waitForWatch(stage.daemon, runId, ({ run }) => run?.status === status);
+  }
+  await waitFor(async () => {
+    const { body } = await stage.daemon.api('/v1/alerts');
+    return body.data.length > 0;
+  });
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await stage?.close();
+});
+
+/** Keeps where each control was when it was first drawn, and gathers those that have moved since. */
+const KEEP_PLACES = `
+  const places = new Map();
+  window.moved = () => {
+    const moved = [];
+    for (const control of document.querySelectorAll('a, button, input, select')) {
+      const { x, y, width } = control.getBoundingClientRect();
+      if (width === 0) continue;
+      const first = places.get(control) ?? { x, y };
+      places.set(control, first);
+      const [right, down] = [Math.round(x - first.x), Math.round(y - first.y)];
+      if (Math.max(Math.abs(right), Math.abs(down)) > 4)
+        moved.push((control.textContent || control.ariaLabel) + ' by ' + right + ', ' + down);
+    }
+    return moved;
+  };
+`;
+
+/** Holds all answers of the API, and lets one go after the other; a question that is asked again has the same answer. */
+async function holdAnswers(page: Page) {
+  const held: Route[] = [];
+  const given = new Map<string, { status: number; body: string }>();
+  await page.route(/\/v1\/(?!events\/stream)/, (route) => void held.push(route));
+  return {
+    isAny: () => held.length > 0,
+    async letGo(order: 'first' | 'last') {
+      const route = held.splice(order === 'first' ? 0 : -1, 1)[0] as Route;
+      const url = route.request().url();
+      if (!given.has(url)) {
+        const response = await route.fetch();
+        given.set(url, { status: response.status(), body: await response.text() });
+      }
+      await route.fulfill({ contentType: 'application/json', ...given.get(url) });
+    },
+  };
+}
+
+describe.each(['first', 'last'] as const)(
+  'answers that come, of those asked, the %s first',
+  (order) => {
+    test.each([
+      '/',
+      '/runs',
+      '/runs/default/:id',
+      '/batches',
+      '/batches/nightly',
+      '/deliveries',
+      '/endpoints',
+      '/alerts',
+      '/workflows',
+      '/system',
+    ])('move nothing on %s that can be pressed', async (shape) => {
+      const watched = await openPageIn(context, { url: `${stage.url}/docs`, script: KEEP_PLACES });
+      const { page } = watched;
+      const answers = await holdAnswers(page);
+      await page.goto(`${stage.url}${shape.replace(':id', runId)}`);
+      const moved = new Set<string>();
+      // The session, and then what a screen asks at first and because of an answer.
+      for (let number = 0; number < 2 || answers.isAny(); number += 1) {
+        await waitFor(answers.isAny);
+        await answers.letGo(order);
+        await drawn(page);
+        for (const one of await page.evaluate<string[]>('moved()')) moved.add(one);
+      }
+      await page.locator('h1').waitFor();
+      expect([...moved]).toEqual([]);
+      await closePage(watched);
+    });
+  },
+);
