@@ -329,6 +329,7 @@ test('an interrupt ends a restore that loads, also of a form that is migrated la
 
 test('a snapshot that is ended before the server was asked for it is not made', async () => {
   const connection = stores.redis.duplicate({ retryStrategy: () => null });
+  connection.on('error', () => undefined);
   await connection.ping();
   const written: Buffer[] = [];
   const ending = new AbortController();

@@ -19,7 +19,7 @@ import type { HistoryStore } from './history-store.ts';
 /** Events about no run that are kept: of alerts, and about runwatch itself. */
 const MOST_OWN_EVENTS = 100_000;
 
-/** Things forgotten in one go: how many go there are, and what is past its retention, is said by `daemon/janitor.ts`. */
+/** Things forgotten in one go; `daemon/janitor.ts` says how often, and what is past its retention. */
 const CHUNK = 200;
 
 /** Watches forgotten at a time: one after the other, round trips would bound how many a day can have. */
