@@ -1,6 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page, Route } from 'playwright-core';
-import { closePage, drawn, launchBrowser, newContext, openPageIn } from '../support/browser.ts';
+import {
+  closePage,
+  drawn,
+  launchBrowser,
+  newContext,
+  openPageIn,
+  type WatchedPage,
+} from '../support/browser.ts';
 import { waitForWatch } from '../support/daemon-listings.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -50,24 +57,34 @@ const KEEP_PLACES = `
   };
 `;
 
-/** Holds all answers of the API, and lets one go after the other; a question that is asked again has the same answer. */
+/**
+ * Holds the answers of the API, and lets one go after the other; a question that is asked again has the same answer.
+ */
 async function holdAnswers(page: Page) {
   const held: Route[] = [];
   const given = new Map<string, { status: number; body: string }>();
-  await page.route(/\/v1\/(?!events\/stream)/, (route) => void held.push(route));
+  await page.route(/\/v1\/(?!events\/stream)/, async (route) => {
+    const answer = given.get(route.request().url());
+    if (answer === undefined) held.push(route);
+    else await route.fulfill({ contentType: 'application/json', ...answer });
+  });
   return {
     isAny: () => held.length > 0,
     async letGo(order: 'first' | 'last') {
       const route = held.splice(order === 'first' ? 0 : -1, 1)[0] as Route;
-      const url = route.request().url();
-      if (!given.has(url)) {
-        const response = await route.fetch();
-        given.set(url, { status: response.status(), body: await response.text() });
-      }
-      await route.fulfill({ contentType: 'application/json', ...given.get(url) });
+      const response = await route.fetch();
+      const answer = { status: response.status(), body: await response.text() };
+      given.set(route.request().url(), answer);
+      await route.fulfill({ contentType: 'application/json', ...answer });
+      await (await route.request().response())?.finished();
+      await drawn(page);
     },
   };
 }
+
+let watched: WatchedPage;
+
+afterEach(() => closePage(watched));
 
 describe.each(['first', 'last'] as const)(
   'answers that come, of those asked, the %s first',
@@ -84,21 +101,26 @@ describe.each(['first', 'last'] as const)(
       '/workflows',
       '/system',
     ])('move nothing on %s that can be pressed', async (shape) => {
-      const watched = await openPageIn(context, { url: `${stage.url}/docs`, script: KEEP_PLACES });
+      watched = await openPageIn(context, { url: `${stage.url}/docs`, script: KEEP_PLACES });
       const { page } = watched;
+      // Ages would grow, and push aside what stands beside them.
+      await page.clock.setFixedTime(new Date());
       const answers = await holdAnswers(page);
       await page.goto(`${stage.url}${shape.replace(':id', runId)}`);
       const moved = new Set<string>();
-      // The session, and then what a screen asks at first and because of an answer.
+      const look = async () => {
+        for (const one of await page.evaluate<string[]>('moved()')) moved.add(one);
+      };
+      // What a screen asks at first, each asks two things or more, and then because of an answer.
       for (let number = 0; number < 2 || answers.isAny(); number += 1) {
         await waitFor(answers.isAny);
         await answers.letGo(order);
-        await drawn(page);
-        for (const one of await page.evaluate<string[]>('moved()')) moved.add(one);
+        await look();
       }
       await page.locator('h1').waitFor();
+      await drawn(page);
+      await look();
       expect([...moved]).toEqual([]);
-      await closePage(watched);
     });
   },
 );

@@ -1,6 +1,7 @@
 import { signal } from '@preact/signals';
 import { SseParser } from '../../core/event/sse.ts';
 import type { EventView } from '../../client/types.ts';
+import { released } from '../app/press.ts';
 import { href } from '../app/router.ts';
 import { ApiError, isOver, problemOf, send } from './request.ts';
 import { doubtSession, loadSession, sessionHeader } from './session.ts';
@@ -56,10 +57,11 @@ function publish(event: EventView | null): void {
   if (event === null || gathered === null || gathered.length >= MAX_GATHERED) gathered = null;
   else gathered.push(event);
   if (isPaused.peek()) heldBack.value += 1;
-  else timer ??= window.setTimeout(flush, GATHER_MS);
+  else timer ??= window.setTimeout(() => void flush(), GATHER_MS);
 }
 
-function flush(): void {
+async function flush(): Promise<void> {
+  await released();
   timer = undefined;
   const events = gathered;
   gathered = [];
@@ -69,7 +71,7 @@ function flush(): void {
 export function togglePause(): void {
   isPaused.value = !isPaused.peek();
   if (isPaused.peek()) return;
-  if (heldBack.peek() > 0) flush();
+  if (heldBack.peek() > 0) void flush();
   heldBack.value = 0;
 }
 

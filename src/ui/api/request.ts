@@ -1,4 +1,5 @@
 import { queryFields, type Query } from '../../client/query.ts';
+import { released } from '../app/press.ts';
 import { href } from '../app/router.ts';
 import { doubtSession, session, sessionHeader } from './session.ts';
 
@@ -51,6 +52,7 @@ export async function request<Answer>(
     ...(body !== undefined && { body: JSON.stringify(body) }),
   });
   const text = await response.text();
+  await released();
   if (response.ok || response.status === alsoAnswer)
     return (text === '' ? undefined : JSON.parse(text)) as Answer;
   const problem = problemOf(response.status, text);

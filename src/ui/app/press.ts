@@ -1,46 +1,37 @@
-import { options } from 'preact';
+/** A touch becomes a click so long after the finger has left at the latest, ms. */
+const CLICK_WITHIN_MS = 350;
 
-/** What a user presses. */
-const PRESSED = 'a, button, tr';
+/** A press whose end no browser tells holds back nothing after this, ms. */
+const MOST_MS = 30_000;
 
-/** A press that moves further drags or selects, pixels. */
-const MOST_PX = 6;
-
-/** A touch becomes a click so long after the finger has left, ms. */
-const CLICK_WITHIN_MS = 50;
-
-/** A longer press holds back nothing, ms. */
-const MOST_MS = 5_000;
-
-let press: { x: number; y: number } | null = null;
+let pressed: Promise<void> | undefined;
+let end = () => {};
 let timer: number | undefined;
-let draw: (() => void) | null = null;
 
 /**
- * Draws nothing anew between press and click: a button that an answer moves in between would not get the click, or its
- * neighbour would.
+ * Resolves once nothing is pressed. What comes from the daemon waits for it: a button that an answer moves between
+ * press and release would not get the click, or its neighbour would.
  */
+export function released(): Promise<void> | undefined {
+  return pressed;
+}
+
 export function startPress(): void {
-  options.debounceRendering = (render) => {
-    if (press === null) queueMicrotask(render);
-    else draw = render;
-  };
   const on = <Name extends keyof WindowEventMap>(
     name: Name,
     listener: (event: WindowEventMap[Name]) => void,
   ) => window.addEventListener(name, listener, { capture: true, passive: true });
-  on('pointerdown', ({ button, target, clientX: x, clientY: y }) => {
-    if (button !== 0 || !(target instanceof Element) || target.closest(PRESSED) === null) return;
-    press = { x, y };
+  on('pointerdown', () => {
+    pressed ??= new Promise((resolve) => (end = resolve));
     releaseIn(MOST_MS);
   });
-  on('pointermove', ({ clientX: x, clientY: y }) => {
-    if (press !== null && Math.hypot(x - press.x, y - press.y) > MOST_PX) release();
-  });
-  on('pointerup', () => press !== null && releaseIn(CLICK_WITHIN_MS));
+  on('pointerup', () => releaseIn(CLICK_WITHIN_MS));
+  // Once its listeners have done what it asks for.
+  on('click', () => releaseIn(0));
+  // The browser scrolls, drags or shows a menu: no click comes.
   on('pointercancel', release);
-  // Once the screen has done what the click asks for.
-  on('click', () => press !== null && releaseIn(0));
+  on('contextmenu', release);
+  on('blur', ({ target }) => target === window && release());
 }
 
 function releaseIn(ms: number): void {
@@ -50,7 +41,6 @@ function releaseIn(ms: number): void {
 
 function release(): void {
   window.clearTimeout(timer);
-  press = null;
-  draw?.();
-  draw = null;
+  pressed = undefined;
+  end();
 }

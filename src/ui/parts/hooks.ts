@@ -2,12 +2,13 @@ import { signal } from '@preact/signals';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { EventView } from '../../client/types.ts';
 import { onLive } from '../api/live.ts';
+import { released } from '../app/press.ts';
 
 /** The present moment, for ages; it moves once a second. Milliseconds since the epoch. */
 export const now = signal(Date.now());
 
 window.setInterval(() => {
-  if (!document.hidden) now.value = Date.now();
+  if (!document.hidden && released() === undefined) now.value = Date.now();
 }, 1_000);
 
 const narrow = window.matchMedia('(max-width: 640px)');

@@ -31,7 +31,7 @@ export function Run({ values }: { values: Record<string, string> }) {
     everyMs: 5_000,
   });
   const { value, error, reload } = loaded;
-  const sources = useLoaded('sources', (signal) => api.sources(signal));
+  const sources = useLoaded('sources', (signal) => api.sources(signal), { everyMs: 60_000 });
   useKeys({
     ...(value !== null && may.write.value && { a: () => acknowledgeRun(value.watch, reload) }),
   });
