@@ -342,10 +342,16 @@ async function verbAnswers(stage: Stage, help: Help): Promise<Record<string, unk
       exit_code: exitCode,
       // Of a configuration the values count, too.
       stdout: verb === 'config' ? printed : shapeOf(steady(verb, printed)),
-      stderr: textShape(stderr),
+      stderr: steadyText(verb, textShape(stderr)),
     };
   }
   return answers;
+}
+
+/** What `wait` says of runs that are over already comes as their answers do. */
+function steadyText(verb: string, stderr: string): string {
+  const said = stderr.split(/(?<=\n)/);
+  return (verb === 'wait' ? said.toSorted() : said).join('');
 }
 
 /** Verbs that look at the machine or its files: as the built process, others within this one, which starts faster. */
