@@ -28,10 +28,12 @@ export function startPress(): void {
   on('pointerup', () => releaseIn(CLICK_WITHIN_MS));
   // Once its listeners have done what it asks for.
   on('click', () => releaseIn(0));
-  // The browser scrolls, drags or shows a menu: no click comes.
-  on('pointercancel', release);
-  on('contextmenu', release);
+  // No click comes where the browser scrolls, drags, or shows a menu or the options of a field.
+  for (const name of ['pointercancel', 'contextmenu', 'change', 'keydown'] as const) {
+    on(name, release);
+  }
   on('blur', ({ target }) => target === window && release());
+  on('pointermove', ({ buttons }) => buttons === 0 && release());
 }
 
 function releaseIn(ms: number): void {
