@@ -335,8 +335,9 @@ describe('actions', () => {
   test('a button does what it said as it was pressed', async () => {
     const id = await watchRunning();
     await open(`/runs/default/${id}`);
-    const held = await hold(`**/v1/watches/${id}?*`);
     const button = page.getByRole('button', { name: 'Acknowledge' });
+    await button.waitFor();
+    const held = await hold(`**/v1/watches/${id}?*`);
     await waitFor(() => held.requests() > 0);
     await stage.daemon.api(`/v1/watches/${id}/acknowledge`, { by: 'Ben' });
     await button.hover();

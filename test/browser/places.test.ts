@@ -39,7 +39,10 @@ afterAll(async () => {
   await stage?.close();
 });
 
-/** Keeps where each control was when it was first drawn, and gathers those that have moved since. */
+/**
+ * Keeps where each control was when it was first drawn, and gathers those that have moved since. One that is drawn as
+ * another element counts as new.
+ */
 const KEEP_PLACES = `
   const places = new Map();
   window.moved = () => {
@@ -114,6 +117,7 @@ describe.each(['first', 'last'] as const)(
       // What a screen asks at first, each asks two things or more, and then because of an answer.
       for (let number = 0; number < 2 || answers.isAny(); number += 1) {
         await waitFor(answers.isAny);
+        await look();
         await answers.letGo(order);
         await look();
       }

@@ -11,6 +11,13 @@ const isPressed = () => released() !== undefined;
 const tell = (name: string, fields: object = {}) =>
   page.dispatchEvent(Object.assign(new Event(name), fields));
 
+/** A field has another value. */
+function changed(localName: string): void {
+  const event = new Event('change');
+  Object.defineProperty(event, 'target', { value: { localName } });
+  page.dispatchEvent(event);
+}
+
 beforeAll(() => {
   jest.useFakeTimers();
   Object.assign(globalThis, { window: page });
@@ -48,6 +55,26 @@ describe('a press', () => {
     expect(isPressed()).toBe(false);
   });
 
+  test('holds as long as it lasts, though another one was released just before', () => {
+    tell('pointerup');
+    tell('pointerdown');
+    jest.advanceTimersByTime(350);
+    expect(isPressed()).toBe(true);
+  });
+
+  test('on a list of options ends once the field has taken the option', () => {
+    changed('select');
+    expect(isPressed()).toBe(true);
+    jest.advanceTimersByTime(0);
+    expect(isPressed()).toBe(false);
+  });
+
+  test('that takes the focus from a text field goes on', () => {
+    changed('input');
+    jest.advanceTimersByTime(0);
+    expect(isPressed()).toBe(true);
+  });
+
   test('goes on while the pointer moves with its button down', () => {
     tell('pointermove', { buttons: 1 });
     expect(isPressed()).toBe(true);
@@ -56,7 +83,6 @@ describe('a press', () => {
   test.each([
     ['a scroll or a drag begins', 'pointercancel', {}],
     ['a menu is shown', 'contextmenu', {}],
-    ['an option of a field is chosen', 'change', {}],
     ['the pointer comes back with no button down', 'pointermove', { buttons: 0 }],
     ['a key is pressed', 'keydown', {}],
     ['the window is left', 'blur', {}],

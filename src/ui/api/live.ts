@@ -89,6 +89,7 @@ export async function follow(stop: AbortSignal): Promise<void> {
       await readStream(position, hidden.signal, () => (failures = 0));
       throw new ApiError('The daemon ended the stream.', { status: 0, code: 'unreachable' });
     } catch (error) {
+      await released();
       if (stop.aborted) return;
       if (hidden.signal.aborted) continue;
       if (error instanceof ApiError && isOver(error)) return doubtSession();
@@ -129,6 +130,7 @@ async function readStream(
   if (!response.ok || response.body === null) {
     throw problemOf(response.status, await response.text());
   }
+  await released();
   const isResumed = position.lastId !== null;
   position.lastId ??= response.headers.get('runwatch-cursor');
   // What changed between the page's first answers and the stream, or what no event says.

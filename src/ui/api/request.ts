@@ -53,6 +53,7 @@ export async function request<Answer>(
   });
   const text = await response.text();
   await released();
+  signal?.throwIfAborted();
   if (response.ok || response.status === alsoAnswer)
     return (text === '' ? undefined : JSON.parse(text)) as Answer;
   const problem = problemOf(response.status, text);
@@ -78,6 +79,7 @@ export async function send(url: string, init: RequestInit): Promise<Response> {
     if (init.signal?.aborted === true && (init.signal.reason as Error).name === 'AbortError') {
       throw error;
     }
+    await released();
     throw new ApiError('The daemon does not answer.', { status: 0, code: 'unreachable' });
   }
 }

@@ -28,10 +28,12 @@ export function startPress(): void {
   on('pointerup', () => releaseIn(CLICK_WITHIN_MS));
   // Once its listeners have done what it asks for.
   on('click', () => releaseIn(0));
-  // No click comes where the browser scrolls, drags, or shows a menu or the options of a field.
-  for (const name of ['pointercancel', 'contextmenu', 'change', 'keydown'] as const) {
-    on(name, release);
-  }
+  // No click comes where the browser scrolls, drags or shows a menu.
+  on('pointercancel', release);
+  on('contextmenu', release);
+  on('keydown', ({ repeat }) => repeat || release());
+  // It may keep the release from a field whose options it shows; a text field changes as another thing is pressed.
+  on('change', ({ target }) => (target as Element).localName === 'select' && releaseIn(0));
   on('blur', ({ target }) => target === window && release());
   on('pointermove', ({ buttons }) => buttons === 0 && release());
 }

@@ -285,7 +285,6 @@ function LiveMark() {
     <div class={`live live-${kind}`} title={state.kind === 'reconnecting' ? state.why : undefined}>
       <span class="live-dot" aria-hidden="true" />
       <span role="status">{text}</span>
-      {paused && held > 0 && <span class="num faint">{countText(held)} new</span>}
       {!isKiosk.value && kind !== 'connecting' && (
         <button
           type="button"
@@ -297,6 +296,7 @@ function LiveMark() {
           {paused ? 'Resume' : 'Pause'}
         </button>
       )}
+      {paused && held > 0 && <span class="num faint">{countText(held)} new</span>}
     </div>
   );
 }

@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { EventView } from '../../client/types.ts';
+import { released } from '../app/press.ts';
 import { plural } from './format.ts';
 import type { List } from './list.ts';
 import { useLive } from './hooks.ts';
@@ -41,7 +42,8 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   const [turn, setTurn] = useState(0);
   const { keyOf, keyOfItem, isWanted, patch } = options;
   const keysOf = useKeysOf(keyOfItem);
-  const isHeld = () => pointer.current || selection.current || window.scrollY > 80;
+  const isHeld = () =>
+    released() !== undefined || pointer.current || selection.current || window.scrollY > 80;
   const unseen = Math.max(0, (options.total ?? 0) - (list.total ?? Infinity));
   const show = () => {
     setWaiting(new Set());

@@ -252,7 +252,9 @@ function RunFilter() {
   const choose = async (text: string) => {
     const wanted = text.trim();
     if (wanted === asked) return;
+    const { path } = address.peek();
     const found = wanted === '' ? [] : (await api.lookup({ q: wanted }).catch(() => null))?.data;
+    if (address.peek().path !== path) return;
     const [run, other] = found ?? [];
     const id = run !== undefined && other === undefined ? run.id : wanted;
     setQuery({ run: id }, { replace: false });
