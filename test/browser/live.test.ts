@@ -242,6 +242,20 @@ describe('keys', () => {
     expect(await root.getAttribute('data-focused')).toBe('BODY');
   });
 
+  test('a dialog is open as soon as it is drawn, so that a quick Escape closes it and does not leave the screen', async () => {
+    const id = await watchRunning();
+    await open(`/runs/default/${id}`);
+    await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+    const isOpen = await page.evaluate(async () => {
+      document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'a', bubbles: true }));
+      // What a key changes is drawn in a microtask.
+      await Promise.resolve();
+      await Promise.resolve();
+      return document.querySelector('dialog')?.open;
+    });
+    expect(isOpen).toBe(true);
+  });
+
   test('/ goes to the filter, Escape out of it, and ? lists the keys', async () => {
     await open('/runs');
     await page.getByLabel('Filter').waitFor();

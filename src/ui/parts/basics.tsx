@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { messageOf } from '../api/request.ts';
 import { isKiosk } from '../app/router.ts';
 import { TrailLinks } from './trail.tsx';
@@ -164,7 +164,8 @@ export function Dialog({
   className?: string;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before it can be seen: a quick Escape would leave the screen instead.
+  useLayoutEffect(() => {
     dialog.current?.showModal();
   }, []);
   return (
