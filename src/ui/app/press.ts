@@ -1,7 +1,7 @@
 /** A touch becomes a click so long after the finger has left at the latest, ms. */
 const CLICK_WITHIN_MS = 350;
 
-/** A press whose end no browser tells holds back nothing after this, ms. */
+/** The longest that answers wait for the end of a press, which some browsers do not send, ms. */
 const MOST_MS = 30_000;
 
 let pressed: Promise<void> | undefined;
@@ -32,7 +32,7 @@ export function startPress(): void {
   on('pointercancel', release);
   on('contextmenu', release);
   on('keydown', ({ repeat }) => repeat || release());
-  // It may keep the release from a field whose options it shows; a text field changes as another thing is pressed.
+  // Some browsers send no release where options are shown. A text field changes as another thing is pressed.
   on('change', ({ target }) => (target as Element).localName === 'select' && releaseIn(0));
   on('blur', ({ target }) => target === window && release());
   on('pointermove', ({ buttons }) => buttons === 0 && release());
