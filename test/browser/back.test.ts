@@ -111,6 +111,16 @@ test('rows of a list that a user comes back to are read again, and keep their pl
   await page.getByRole('button', { name: '1 new run' }).waitFor();
 });
 
+test('Back from a filter whose runs were not read yet leads to a list that goes on', async () => {
+  const ofCompleted = /limit=200.*status=completed|status=completed.*limit=200/;
+  await page.route(ofCompleted, () => undefined);
+  const asked = page.waitForRequest(ofCompleted);
+  await page.getByRole('group', { name: 'State' }).getByRole('link', { name: 'Completed' }).click();
+  await asked;
+  await page.goBack();
+  await scrollTo('run-0');
+});
+
 test('j and k on the page of a run lead to its neighbours in the list with its filter, and Back to the last one', async () => {
   await page.goto(`${stage.url}${LIST}&q=run-7`);
   // It is the last: the pages before it have ten of the eleven.

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Browser, BrowserContext, Page, Route } from 'playwright-core';
 import {
   closePage,
   drawn,
@@ -60,15 +60,18 @@ async function open(path: string): Promise<void> {
   await page.getByText('Live', { exact: true }).waitFor();
 }
 
-/** Holds the page's requests of an address until they are let go. */
-async function hold(url: string | RegExp) {
+/** Holds the page's requests of an address until they are let go, to the daemon if nothing else is said. */
+async function hold(
+  url: string | RegExp,
+  answer: (route: Route) => Promise<void> = (route) => route.continue(),
+) {
   let requests = 0;
   let letGo = () => {};
   const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
   await page.route(url, async (route) => {
     requests += 1;
     await isLetGo;
-    await route.continue();
+    await answer(route);
   });
   return { requests: () => requests, letGo };
 }
@@ -256,6 +259,42 @@ describe('keys', () => {
     expect(isOpen).toBe(true);
   });
 
+  test('a filter keeps a letter that is typed as its address changes', async () => {
+    await open('/runs');
+    const filter = page.getByLabel('Filter');
+    await filter.waitFor();
+    await page.evaluate(() => {
+      const { history } = globalThis as any;
+      const change = history.replaceState;
+      history.replaceState = (...entry: unknown[]) => {
+        history.replaceState = change;
+        change.apply(history, entry);
+        // After the field is drawn again, and before a frame.
+        setTimeout(() => document.execCommand('insertText', false, 'c'));
+      };
+    });
+    await filter.pressSequentially('ab');
+    await page.waitForURL('**/runs?q=abc');
+    expect(await filter.inputValue()).toBe('abc');
+  });
+
+  test('an Escape just after the pointer is down on a chart does not leave the screen', async () => {
+    const id = await watchRunning();
+    await open(`/runs/default/${id}`);
+    const chart = page.locator('.chart');
+    await chart.waitFor();
+    await chart.evaluate(async (element) => {
+      const { right, bottom } = element.getBoundingClientRect();
+      const at = { clientX: right - 10, clientY: bottom - 10, bubbles: true };
+      element.dispatchEvent(new PointerEvent('pointerdown', at));
+      await Promise.resolve();
+      await Promise.resolve();
+      document.body.dispatchEvent(new KeyboardEvent('keydown', { key: 'Escape', bubbles: true }));
+    });
+    await drawn(page);
+    expect(new URL(page.url()).pathname).toBe(`/runs/default/${id}`);
+  });
+
   test('/ goes to the filter, Escape out of it, and ? lists the keys', async () => {
     await open('/runs');
     await page.getByLabel('Filter').waitFor();
@@ -276,6 +315,21 @@ describe('keys', () => {
     await page.keyboard.press('Enter');
     await page.getByRole('heading', { name: 'Time axis' }).waitFor();
     expect(page.url()).toContain(id);
+  });
+
+  test('the choice that is marked in the palette stays so as runs are found', async () => {
+    const json = { data: [{ id: 'show-1', source: 'default' }] };
+    const held = await hold('**/v1/lookup?*', (route) => route.fulfill({ json }));
+    await page.keyboard.press('Control+k');
+    await page.getByRole('combobox').fill('show');
+    await page.keyboard.press('ArrowDown');
+    const marked = page.getByRole('option', { selected: true });
+    await marked.getByText('Show the keys').waitFor();
+    held.letGo();
+    await page.getByRole('option', { name: 'show-1' }).waitFor();
+    expect(await marked.allInnerTexts()).toEqual([expect.stringContaining('Show the keys')]);
+    await page.keyboard.press('Enter');
+    await page.getByRole('dialog', { name: 'Keys' }).waitFor();
   });
 });
 
@@ -328,6 +382,19 @@ describe('ids that only other sources than Noxus have', () => {
     await page.getByRole('heading', { name: 'Time axis' }).waitFor();
     expect(await page.locator('h1 .id').textContent()).toBe(id);
   });
+});
+
+test('an error goes with the choice that it is of', async () => {
+  await page.route('**/v1/workflows?since=7d', (route) => route.fulfill({ status: 500 }));
+  const held = await hold('**/v1/workflows?since=30d');
+  await open('/workflows?since=7d');
+  const trouble = page.getByText('Cannot load');
+  await trouble.waitFor();
+  await page.getByLabel('Time range').selectOption('30d');
+  await waitFor(() => held.requests() > 0);
+  await drawn(page);
+  expect(await trouble.count()).toBe(0);
+  held.letGo();
 });
 
 describe('actions', () => {

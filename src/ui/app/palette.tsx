@@ -29,7 +29,7 @@ const MOST = 12;
 /** Goes to a screen, a workflow, a run, an endpoint, an alert or a batch by a few letters, or does something. */
 export function Palette() {
   const [text, setText] = useState('');
-  const [at, setAt] = useState(0);
+  const [marked, setMarked] = useState<string | null>(null);
   const wanted = text.trim();
   const runs = useRuns(wanted);
   const places = usePlaces();
@@ -38,7 +38,11 @@ export function Palette() {
     const found = [...workflowsBy(wanted), ...SCREENS, ...places, ...actions()].filter(isNamed);
     return [...runs, ...found].slice(0, MOST);
   }, [wanted, runs, places]);
-  const chosen = Math.min(at, choices.length - 1);
+  // By its key: runs that are found come to stand above the choice that a user has gone to.
+  const chosen = Math.max(
+    0,
+    choices.findIndex(({ key }) => key === marked),
+  );
   const close = () => (isPaletteShown.value = false);
   const open = (choice: Choice | undefined) => {
     if (choice === undefined) return;
@@ -50,7 +54,7 @@ export function Palette() {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step !== undefined) {
       event.preventDefault();
-      setAt((chosen + step + choices.length) % Math.max(1, choices.length));
+      setMarked(choices.at((chosen + step) % choices.length)?.key ?? null);
     } else if (event.key === 'Enter') {
       event.preventDefault();
       open(choices[chosen]);
@@ -70,7 +74,7 @@ export function Palette() {
         autoFocus
         onInput={({ currentTarget }) => {
           setText(currentTarget.value);
-          setAt(0);
+          setMarked(null);
         }}
         onKeyDown={onKeyDown}
       />

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 
 /** A stretch of a chart, in pixels from its left edge. */
 export interface Stretch {
@@ -86,7 +86,8 @@ function stretchOf({ from, to }: { from: number; to: number }): Stretch | null {
 
 /** Escape alone, before any other that listens. */
 function useEscape(isOn: boolean, onEscape: () => void): void {
-  useEffect(() => {
+  // At once: an Escape before effects run would leave the screen.
+  useLayoutEffect(() => {
     if (!isOn) return undefined;
     const pressed = (event: KeyboardEvent) => {
       if (event.key !== 'Escape') return;

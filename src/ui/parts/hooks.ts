@@ -23,7 +23,6 @@ export interface Loaded<Value> {
   /** The last answer; kept while a newer one is loading or fails. */
   value: Value | null;
   error: unknown;
-  isLoading: boolean;
   reload: () => void;
 }
 
@@ -45,26 +44,24 @@ export function useLoaded<Value>(
     error: null,
   });
   const [turn, setTurn] = useState(0);
-  const [isLoading, setLoading] = useState(true);
   const reload = useCallback(() => setTurn((before) => before + 1), []);
   const current = useRef({ load, on });
   current.current = { load, on };
   useEffect(() => {
     const stop = new AbortController();
-    setLoading(true);
     void settle(current.current.load(stop.signal)).then((result) => {
       if (stop.signal.aborted) return undefined;
-      setState((before) => ({
+      return setState((before) => ({
         key,
         value: result.error === null || before.key !== key ? result.value : before.value,
         error: result.error,
       }));
-      return setLoading(false);
     });
     return () => stop.abort();
   }, [key, turn]);
   useStale(reload, (event) => current.current.on(event), everyMs);
-  return { value: state.key === key ? state.value : null, error: state.error, isLoading, reload };
+  const { value, error } = state.key === key ? state : { value: null, error: null };
+  return { value, error, reload };
 }
 
 async function settle<Value>(

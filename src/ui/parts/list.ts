@@ -92,7 +92,8 @@ export function useList<Item>(
     if (kept === null) {
       reload();
     } else {
-      current.current.stop = new AbortController();
+      // A page that was being read for another filter is called off.
+      Object.assign(current.current, { stop: new AbortController(), isBusy: false });
       setState(kept);
       setLoading(false);
       const { stop } = current.current;

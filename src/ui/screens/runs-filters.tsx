@@ -1,4 +1,4 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useLayoutEffect, useRef, useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import type { Asked } from '../api/types.ts';
 import type { WatchQuery } from '../../client/types.ts';
@@ -95,8 +95,9 @@ function TextFilter({ placeholder }: { placeholder: string }) {
   const [text, setText] = useState(asked);
   const field = useRef<HTMLInputElement>(null);
   useKeys({ '/': () => field.current?.focus() });
-  useEffect(() => setText(asked), [asked]);
-  useEffect(() => {
+  // At once, both: a letter that is typed before effects run would be lost to what was asked before it.
+  useLayoutEffect(() => setText(asked), [asked]);
+  useLayoutEffect(() => {
     const timer = window.setTimeout(() => {
       if (text !== (address.peek().query.get('q') ?? '')) setQuery({ q: text });
     }, 200);
