@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
-import type { Browser, BrowserContext, Page } from 'playwright-core';
+import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import {
   closePage,
   launchBrowser,
@@ -59,17 +59,26 @@ const scrollTop = () => page.evaluate<number>('window.scrollY');
 const heading = (id: string) =>
   page.getByRole('heading', { level: 1 }).getByText(id, { exact: true });
 
-/** Scrolls on until a row is drawn, as far as more rows must be read. */
+/** Scrolls on until a row is in view, as far as more rows must be read; a page that draws late may have passed it. */
 async function scrollTo(id: string): Promise<void> {
   await waitFor(
     async () => {
-      if ((await row(id).count()) === 1) return true;
-      await page.evaluate('window.scrollBy(0, 2 * window.innerHeight / 3)');
+      if ((await row(id).count()) === 1) return isBroughtInView(row(id));
+      await page.evaluate(() => {
+        const isAtEnd = window.scrollY + window.innerHeight >= document.body.scrollHeight - 1;
+        if (isAtEnd) window.scrollTo(0, 0);
+        else window.scrollBy(0, (2 * window.innerHeight) / 3);
+      });
       return false;
     },
     { describe: `the row of ${id}`, everyMs: 30 },
   );
-  await row(id).scrollIntoViewIfNeeded();
+}
+
+/** @returns false where the row was drawn no more */
+async function isBroughtInView(row: Locator): Promise<boolean> {
+  const failed = () => false;
+  return row.scrollIntoViewIfNeeded({ timeout: 1_000 }).then(() => true, failed);
 }
 
 /** The run whose row has the focus. */

@@ -168,6 +168,8 @@ describe('sign-in', () => {
     await page.getByLabel('Token').fill(READER);
     await page.getByRole('button', { name: 'Sign in' }).click();
     await page.getByRole('heading', { name: 'flaky' }).waitFor();
+    // `Pause` of the live updates alone.
+    await page.getByText('Live', { exact: true }).waitFor();
     expect(await page.getByRole('button', { name: /Test|Pause$|Rotate/ }).count()).toBe(1);
     await page.goto(`${stage.url}/runs`);
     await page.locator('tr[data-key]').first().click();
