@@ -76,9 +76,9 @@ async function scrollTo(id: string): Promise<void> {
 }
 
 /** @returns false where the row was drawn no more */
-async function isBroughtInView(row: Locator): Promise<boolean> {
+async function isBroughtInView(found: Locator): Promise<boolean> {
   const failed = () => false;
-  return row.scrollIntoViewIfNeeded({ timeout: 1_000 }).then(() => true, failed);
+  return found.scrollIntoViewIfNeeded({ timeout: 1_000 }).then(() => true, failed);
 }
 
 /** The run whose row has the focus. */
@@ -128,6 +128,26 @@ test('Back from a filter whose runs were not read yet leads to a list that goes 
   await asked;
   await page.goBack();
   await scrollTo('run-0');
+});
+
+test('a list goes on where its end was reached while its first page was read again', async () => {
+  const height = () => page.locator('.rows tbody').evaluate((body) => body.clientHeight);
+  const before = await height();
+  let letGo = () => {};
+  const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
+  const ofFirst = (url: URL) =>
+    url.searchParams.get('limit') === '200' && !url.searchParams.has('cursor');
+  const asked = page.waitForRequest((request) => ofFirst(new URL(request.url())));
+  await page.route(ofFirst, async (route) => {
+    await isLetGo;
+    await route.continue();
+  });
+  await stage.daemon.api('/v1/watches', { run_id: 'run-late' });
+  await asked;
+  await page.keyboard.press('End');
+  await row('run-250').waitFor();
+  letGo();
+  await waitFor(async () => (await height()) > 1.9 * before, { describe: 'two pages' });
 });
 
 test('j and k on the page of a run lead to its neighbours in the list with its filter, and Back to the last one', async () => {

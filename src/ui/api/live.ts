@@ -63,6 +63,10 @@ function publish(event: EventView | null): void {
 async function flush(): Promise<void> {
   await released();
   timer = undefined;
+  if (isPaused.peek()) {
+    heldBack.value += gathered?.length ?? 1;
+    return;
+  }
   const events = gathered;
   gathered = [];
   for (const listener of listeners) listener(events);

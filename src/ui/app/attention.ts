@@ -2,6 +2,7 @@ import { effect, signal } from '@preact/signals';
 import { useEffect } from 'preact/hooks';
 import { sum } from '../../core/arrays.ts';
 import { api } from '../api/calls.ts';
+import { session } from '../api/session.ts';
 import type { AttentionView } from '../../client/types.ts';
 import { useLoaded, type Loaded } from '../parts/hooks.ts';
 
@@ -29,6 +30,10 @@ function countOf({ data, counts }: AttentionView): number {
   const all = Object.values(counts);
   return all.length === 0 ? data.length : sum(all);
 }
+
+effect(() => {
+  if (session.value.state === 'signed_out') attentionCount.value = 0;
+});
 
 /** The name of the screen, for the page's title. */
 export const screenName = signal('');

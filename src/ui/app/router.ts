@@ -78,6 +78,19 @@ export function canGoBack(): boolean {
   return entry.depth > 0;
 }
 
+/** A way back that is as good as taken. */
+let leaving: number | undefined;
+
+/** Goes back once, however often before the page has changed. */
+export function goBack(): void {
+  if (leaving !== undefined) return;
+  leaving = window.setTimeout(() => (leaving = undefined), BACK_WITHIN_MS);
+  window.history.back();
+}
+
+/** No browser takes longer for a way back within the page, ms. */
+const BACK_WITHIN_MS = 1_000;
+
 /** True on a wall: no controls are shown. */
 export const isKiosk = computed(() => address.value.query.has('kiosk'));
 
@@ -146,6 +159,8 @@ export function startRouter(): void {
   window.history.replaceState(entry, '');
   window.addEventListener('popstate', ({ state }) => {
     remember('scroll', window.scrollY);
+    window.clearTimeout(leaving);
+    leaving = undefined;
     entry = (state as Entry | null) ?? newEntry(0, null);
     isReturn = true;
     address.value = read();

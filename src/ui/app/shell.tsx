@@ -14,9 +14,10 @@ import { Help, isHelpShown } from './help.tsx';
 import { useKeys } from './keys.ts';
 import { AcknowledgeDialog } from '../parts/acknowledge.tsx';
 import { Confirmation } from '../parts/confirm.tsx';
+import { NewSecret } from '../screens/new-secret.tsx';
 import { isSilenceShown, SilenceDialog } from '../screens/silences.tsx';
 import { isPaletteShown, Palette } from './palette.tsx';
-import { address, canGoBack, go, href, isKiosk } from './router.ts';
+import { address, canGoBack, go, goBack, href, isKiosk } from './router.ts';
 import { PLACES } from './places.ts';
 
 /** What surrounds every screen. */
@@ -43,6 +44,7 @@ export function Shell({ children }: { children: ComponentChildren }) {
       </div>
       <Toasts />
       <Confirmation />
+      <NewSecret />
       <AcknowledgeDialog />
       {isHelpShown.value && <Help />}
       {isPaletteShown.value && <Palette />}
@@ -78,7 +80,7 @@ function back(): void {
   const [, list = '', ...detail] = address.peek().path.split('/');
   if (detail.length === 0) return;
   // The list as it was, where we came from it.
-  if (canGoBack()) window.history.back();
+  if (canGoBack()) goBack();
   else go(href(`/${list}`));
 }
 

@@ -5,10 +5,9 @@ import type { AcknowledgeBody } from '../../client/types.ts';
 import { api, type RunRef } from '../api/calls.ts';
 import type { Acknowledged } from '../api/types.ts';
 import { Dialog } from './basics.tsx';
-import { knownName, LENGTHS, SelectField, TextField } from './form.tsx';
+import { knownName, LENGTHS, Problem, SelectField, TextField, useSubmit } from './form.tsx';
 import { setSetting } from './settings.ts';
 import { Ago, Clock } from './time.tsx';
-import { act } from './toast.tsx';
 
 interface Asked {
   /** What is acknowledged, as a user names it. */
@@ -80,24 +79,19 @@ function Form({ what, about, send, onDone }: Asked) {
   const [comment, setComment] = useState('');
   const [until, setUntil] = useState('');
   const close = () => (asked.value = null);
-  const submit = async () => {
+  const acknowledgeIt = async () => {
     setSetting({ name: by });
-    const body = {
+    await send({
       by: by.trim(),
       ...(comment.trim() !== '' && { comment: comment.trim() }),
       ...(until !== '' && { until }),
-    };
-    if (await act(`Acknowledged ${what}.`, () => send(body))) onDone?.();
-    close();
+    });
+    onDone?.();
   };
+  const { isBusy, problem, onSubmit } = useSubmit(acknowledgeIt, `Acknowledged ${what}.`, close);
   return (
     <Dialog title={`Acknowledge ${what}`} onClose={close}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void submit();
-        }}
-      >
+      <form onSubmit={onSubmit}>
         <h2>Acknowledge {what}</h2>
         {about}
         <p class="faint">No reminders and no escalation until its state changes.</p>
@@ -109,11 +103,14 @@ function Form({ what, about, send, onDone }: Asked) {
           placeholder="what you do about it"
         />
         <SelectField label="Until" value={until} onInput={setUntil} options={UNTIL} />
+        <Problem text={problem} />
         <div class="dialog-foot">
           <button type="button" onClick={close}>
             Cancel
           </button>
-          <button class="primary">Acknowledge</button>
+          <button class="primary" disabled={isBusy}>
+            Acknowledge
+          </button>
         </div>
       </form>
     </Dialog>

@@ -53,6 +53,8 @@ export function useBrush(
       onPointerMove(event) {
         const to = placeOf(event);
         if (drag === null || to === null) return;
+        // It was let go elsewhere.
+        if (event.buttons === 0) return setDrag(null);
         const element = event.currentTarget as Element;
         const isFar = Math.abs(to - drag.from) >= LEAST_PX;
         if (isFar && !element.hasPointerCapture(event.pointerId)) {

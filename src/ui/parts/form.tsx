@@ -1,5 +1,9 @@
+import { useState } from 'preact/hooks';
+import { messageOf } from '../api/request.ts';
 import { session } from '../api/session.ts';
+import { useIsShown } from './hooks.ts';
 import { settings } from './settings.ts';
+import { say } from './toast.tsx';
 
 /** How long something is to last, as the API takes it, and as users read it. */
 export const LENGTHS = [
@@ -66,5 +70,46 @@ export function SelectField({ label, value, onInput, options }: SelectFieldProps
         ))}
       </select>
     </label>
+  );
+}
+
+/**
+ * Sends a form once, however often it is submitted before the answer. A form that is still shown then is closed, or says
+ * what is wrong.
+ * @param done what a user is told
+ */
+export function useSubmit(send: () => Promise<unknown>, done: string, close: () => void) {
+  const [isBusy, setBusy] = useState(false);
+  const [problem, setProblem] = useState<string | null>(null);
+  const isShown = useIsShown();
+  const submit = async () => {
+    setBusy(true);
+    try {
+      await send();
+      say(done);
+      if (isShown.current) close();
+    } catch (error) {
+      if (isShown.current) setProblem(messageOf(error));
+      else say(messageOf(error), { isError: true });
+    }
+    if (isShown.current) setBusy(false);
+  };
+  return {
+    isBusy,
+    problem,
+    onSubmit: (event: Event) => {
+      event.preventDefault();
+      if (!isBusy) void submit();
+    },
+  };
+}
+
+/** What is wrong with what was sent. */
+export function Problem({ text }: { text: string | null }) {
+  if (text === null) return null;
+  return (
+    <p class="problem" role="alert">
+      {text}
+    </p>
   );
 }

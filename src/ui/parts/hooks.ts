@@ -1,7 +1,7 @@
 import { signal } from '@preact/signals';
 import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { EventView } from '../../client/types.ts';
-import { onLive } from '../api/live.ts';
+import { isPaused, onLive } from '../api/live.ts';
 import { released } from '../app/press.ts';
 
 /** The present moment, for ages; it moves once a second. Milliseconds since the epoch. */
@@ -45,21 +45,31 @@ export function useLoaded<Value>(
   });
   const [turn, setTurn] = useState(0);
   const reload = useCallback(() => setTurn((before) => before + 1), []);
+  const flight = useRef({ isOn: false, isStale: false });
   const current = useRef({ load, on });
   current.current = { load, on };
   useEffect(() => {
     const stop = new AbortController();
+    flight.current = { isOn: true, isStale: false };
     void settle(current.current.load(stop.signal)).then((result) => {
       if (stop.signal.aborted) return undefined;
-      return setState((before) => ({
+      const { isStale } = flight.current;
+      flight.current = { isOn: false, isStale: false };
+      setState((before) => ({
         key,
         value: result.error === null || before.key !== key ? result.value : before.value,
         error: result.error,
       }));
+      return isStale && reload();
     });
     return () => stop.abort();
   }, [key, turn]);
-  useStale(reload, (event) => current.current.on(event), everyMs);
+  // A slow answer is shown, however often newer ones are asked for.
+  const renew = () => {
+    if (flight.current.isOn) flight.current.isStale = true;
+    else reload();
+  };
+  useStale(renew, (event) => current.current.on(event), everyMs);
   const { value, error } = state.key === key ? state : { value: null, error: null };
   return { value, error, reload };
 }
@@ -74,12 +84,14 @@ async function settle<Value>(
   }
 }
 
-/** Calls `reload` on what makes something stale, at most so often. */
+/** Calls `reload` on what makes something stale, at most so often, and not while the user holds the screens still. */
 export function useStale(
   reload: () => void,
   concerns: (event: EventView) => boolean,
   everyMs: number | undefined,
 ): void {
+  const current = useRef({ reload, concerns });
+  current.current = { reload, concerns };
   useEffect(() => {
     let timer: number | undefined;
     let last = 0;
@@ -88,17 +100,17 @@ export function useStale(
       timer ??= window.setTimeout(() => {
         timer = undefined;
         last = Date.now();
-        reload();
+        current.current.reload();
       }, waitMs);
     };
     const stop = onLive((events) => {
-      if (events === null || events.some(concerns)) soon();
+      if (events === null || events.some((event) => current.current.concerns(event))) soon();
     });
     const interval =
       everyMs === undefined
         ? undefined
         : window.setInterval(() => {
-            if (!document.hidden) soon();
+            if (!document.hidden && !isPaused.peek()) soon();
           }, everyMs);
     return () => {
       stop();
@@ -131,3 +143,15 @@ export function useWidth(box: { current: HTMLElement | null }): number {
 
 /** Grows where a dialog has changed what another part of the screen shows. */
 export const refreshed = signal(0);
+
+/** Whether the component is still shown, for what is done after an answer. */
+export function useIsShown(): { readonly current: boolean } {
+  const isShown = useRef(true);
+  useLayoutEffect(
+    () => () => {
+      isShown.current = false;
+    },
+    [],
+  );
+  return isShown;
+}

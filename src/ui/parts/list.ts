@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useState } from 'preact/hooks';
 import type { PageView } from '../../client/types.ts';
 import { recall, remember } from '../app/router.ts';
 
@@ -7,6 +7,8 @@ export const PAGE_SIZE = 200;
 
 /** A listing, page by page, as far as it was read. */
 export interface List<Item> {
+  /** What it is filtered by. */
+  key: string;
   items: readonly Item[];
   /** How many there are in all; null where the daemon does not say. */
   total: number | null;
@@ -20,7 +22,10 @@ export interface List<Item> {
   loadMore: () => void;
   /** Begins again at the first page, and keeps the rows until it is there. */
   reload: () => void;
-  /** The same, unless the rows are held as the page comes. @returns false where they were, and stayed */
+  /**
+   * The same after what is being read, unless the rows are held as the page comes.
+   * @returns false where they were, and stayed
+   */
   refresh: (isHeld: () => boolean) => Promise<boolean>;
   /** Reads the rows again that are shown, which keep their places. An error leaves them as they are. */
   renew: () => Promise<void>;
@@ -53,105 +58,182 @@ export function useList<Item>(
 ): List<Item> {
   const [state, setState] = useState(() => keptOf<Item>(key) ?? empty<Item>(key));
   const [isLoading, setLoading] = useState(!state.isRead);
-  const current = useRef({ loadPage, keyOf, stop: new AbortController(), isBusy: false });
-  Object.assign(current.current, { loadPage, keyOf });
-
-  const load = useCallback(
-    async (cursor: string | undefined, isHeld: () => boolean = () => false): Promise<boolean> => {
-      const { stop } = current.current;
-      let isShown = true;
-      current.current.isBusy = true;
-      setLoading(true);
-      try {
-        const page = await current.current.loadPage({ limit: PAGE_SIZE, cursor }, stop.signal);
-        if (stop.signal.aborted) return true;
-        isShown = !isHeld();
-        if (isShown)
-          setState((before) => joined(before, page, { key, cursor, keyOf: current.current.keyOf }));
-      } catch (error) {
-        if (stop.signal.aborted) return true;
-        setState((before) => failed(before, { key, error }));
-      }
-      current.current.isBusy = false;
-      setLoading(false);
-      return isShown;
-    },
-    [key],
-  );
-  const refresh = useCallback(
-    (isHeld?: () => boolean) => {
-      current.current.stop.abort();
-      current.current.stop = new AbortController();
-      return load(undefined, isHeld);
-    },
-    [load],
-  );
-  const reload = useCallback(() => void refresh(), [refresh]);
+  const [reader] = useState(() => new ListReader<Item>(setState, setLoading));
+  reader.asked = { key, loadPage, keyOf };
   useEffect(() => {
-    const kept = keptOf<Item>(key);
-    if (kept === null) {
-      reload();
-    } else {
-      // A page that was being read for another filter is called off.
-      Object.assign(current.current, { stop: new AbortController(), isBusy: false });
-      setState(kept);
-      setLoading(false);
-      const { stop } = current.current;
-      void renewed(kept, current.current, stop.signal).then(
-        (after) => stop.signal.aborted || setState(after),
-        (error: unknown) =>
-          stop.signal.aborted || setState((before) => failed(before, { key, error })),
-      );
-    }
-    return () => current.current.stop.abort();
-  }, [reload]);
+    reader.begin(keptOf<Item>(key));
+    return reader.stop;
+  }, [key]);
   // At once: a quick user opens a row before effects run.
   useLayoutEffect(() => {
     if (state.isRead && state.error === null) remember(memoryOf(state.key), state);
   }, [state]);
 
   const shown = state.key === key ? state : empty<Item>(key);
+  const { reload, refresh, patch } = reader;
   return {
     ...shown,
     hasMore: shown.cursor !== null,
     isLoading,
     reload,
     refresh,
-    loadMore: () => {
-      if (shown.cursor !== null && !current.current.isBusy) void load(shown.cursor);
-    },
-    renew: async () => {
-      const { stop } = current.current;
-      const after = await renewed(shown, current.current, stop.signal).catch(() => UNCHANGED);
-      if (!stop.signal.aborted) setState(after);
-    },
-    patch: useCallback((change) => {
-      setState((before) => changed(before, change));
-    }, []),
+    loadMore: () => reader.loadMore(shown.cursor),
+    renew: () => reader.renew(shown.items),
+    patch,
   };
 }
 
-const UNCHANGED = <Item>(before: State<Item>): State<Item> => before;
+type Change<Item> = (item: Item) => Item;
 
-/**
- * Reads rows again, as those that a user has come back to: as many pages as were read. Rows keep their places, and new ones are
- * not among them.
- * @returns the change of the state
- */
-async function renewed<Item>(
-  { items }: State<Item>,
-  { loadPage, keyOf }: { loadPage: LoadPage<Item>; keyOf: (item: Item) => string },
-  signal: AbortSignal,
-): Promise<(before: State<Item>) => State<Item>> {
-  const newest = new Map<string, Item>();
-  let [cursor, read]: [string | undefined, number] = [undefined, 0];
-  do {
-    const page = await loadPage({ limit: PAGE_SIZE, cursor }, signal);
-    for (const item of page.data) newest.set(keyOf(item), item);
-    cursor = page.next_cursor ?? undefined;
-    read += page.data.length;
-  } while (cursor !== undefined && read < items.length);
-  return (before) => changed(before, (item) => newest.get(keyOf(item)) ?? item);
+const NEVER = () => false;
+
+/** Reads the pages of one list; what it was asked for before is called off as its key changes. */
+class ListReader<Item> {
+  /** As it was drawn last. */
+  asked!: { key: string; loadPage: LoadPage<Item>; keyOf: (item: Item) => string };
+  private stopped = new AbortController();
+  private reading: Promise<boolean> | null = null;
+  private queued: Promise<boolean> | null = null;
+  /** Where the page begins that is wanted after the one that is being read. */
+  private wanted: string | null = null;
+  /** Changes of rows since each answer was asked for, which it may not have. */
+  private readonly missed = new Set<Change<Item>[]>();
+  private readonly setState: (change: (before: State<Item>) => State<Item>) => void;
+  private readonly setLoading: (isLoading: boolean) => void;
+
+  constructor(
+    setState: (change: (before: State<Item>) => State<Item>) => void,
+    setLoading: (isLoading: boolean) => void,
+  ) {
+    this.setState = setState;
+    this.setLoading = setLoading;
+  }
+
+  /** Shows the rows as they were left and reads them again; without them, the first page. */
+  begin(kept: State<Item> | null): void {
+    if (kept === null) return this.reload();
+    this.stop();
+    this.setState(() => kept);
+    this.setLoading(false);
+    const { key } = this.asked;
+    const { signal } = this.stopped;
+    this.renewed(kept.items).catch(
+      (error: unknown) =>
+        signal.aborted || this.setState((before) => failed(before, { key, error })),
+    );
+  }
+
+  readonly stop = (): void => {
+    this.stopped.abort();
+    this.stopped = new AbortController();
+    this.reading = null;
+    this.queued = null;
+    this.wanted = null;
+  };
+
+  readonly reload = (): void => {
+    this.stop();
+    void this.start(undefined, NEVER);
+  };
+
+  /** After what is being read: a slow answer is shown, however often newer ones are asked for. */
+  readonly refresh = (isHeld: () => boolean): Promise<boolean> =>
+    (this.queued ??= this.afterReading(isHeld));
+
+  loadMore(cursor: string | null): void {
+    if (cursor === null) return;
+    if (this.reading !== null) this.wanted = cursor;
+    else void this.start(cursor, NEVER);
+  }
+
+  /** An error leaves the rows as they are. */
+  renew(items: readonly Item[]): Promise<void> {
+    return this.renewed(items).catch(() => undefined);
+  }
+
+  readonly patch = (change: Change<Item>): void => {
+    for (const missed of this.missed) missed.push(change);
+    this.setState((before) => changed(before, change));
+  };
+
+  private async afterReading(isHeld: () => boolean): Promise<boolean> {
+    const { signal } = this.stopped;
+    // At least once: by then it is known as queued.
+    do await this.reading;
+    while (this.reading !== null);
+    if (signal.aborted) return true;
+    this.queued = null;
+    return this.start(undefined, isHeld);
+  }
+
+  private start(cursor: string | undefined, isHeld: () => boolean): Promise<boolean> {
+    this.setLoading(true);
+    this.reading = this.read(cursor, isHeld);
+    return this.reading;
+  }
+
+  /** @returns false where rows were held as the page came */
+  private async read(cursor: string | undefined, isHeld: () => boolean): Promise<boolean> {
+    const { key, loadPage, keyOf } = this.asked;
+    const { signal } = this.stopped;
+    const missed = this.missing();
+    let isShown = true;
+    let next: string | null = null;
+    try {
+      const page = await loadPage({ limit: PAGE_SIZE, cursor }, signal);
+      if (signal.aborted) return true;
+      isShown = !isHeld();
+      next = isShown ? page.next_cursor : this.wanted;
+      if (isShown)
+        this.setState((before) =>
+          missed.reduce(changed, joined(before, page, { key, cursor, keyOf })),
+        );
+    } catch (error) {
+      if (signal.aborted) return true;
+      this.setState((before) => failed(before, { key, error }));
+    } finally {
+      this.missed.delete(missed);
+    }
+    this.reading = null;
+    this.setLoading(false);
+    if (this.wanted !== null) this.loadMore(next);
+    return isShown;
+  }
+
+  /**
+   * Reads rows again, as those that a user has come back to: as many pages as were read. Rows keep their places, and new
+   * ones are not among them.
+   */
+  private async renewed({ length }: readonly Item[]): Promise<void> {
+    const { loadPage, keyOf } = this.asked;
+    const { signal } = this.stopped;
+    const missed = this.missing();
+    const newest = new Map<string, Item>();
+    let [cursor, read]: [string | undefined, number] = [undefined, 0];
+    try {
+      do {
+        const page = await loadPage({ limit: PAGE_SIZE, cursor }, signal);
+        for (const item of page.data) newest.set(keyOf(item), item);
+        cursor = page.next_cursor ?? undefined;
+        read += page.data.length;
+      } while (cursor !== undefined && read < length);
+    } finally {
+      this.missed.delete(missed);
+    }
+    if (signal.aborted) return;
+    this.setState((before) =>
+      missed.reduce(
+        changed,
+        changed(before, (item) => newest.get(keyOf(item)) ?? item),
+      ),
+    );
+  }
+
+  private missing(): Change<Item>[] {
+    const missed: Change<Item>[] = [];
+    this.missed.add(missed);
+    return missed;
+  }
 }
 
 /** By which name the rows of a list are remembered. */

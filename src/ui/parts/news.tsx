@@ -1,5 +1,6 @@
-import { useEffect, useRef, useState } from 'preact/hooks';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { EventView } from '../../client/types.ts';
+import { isPaused } from '../api/live.ts';
 import { released } from '../app/press.ts';
 import { plural } from './format.ts';
 import type { List } from './list.ts';
@@ -43,7 +44,11 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   const { keyOf, keyOfItem, isWanted, patch } = options;
   const keysOf = useKeysOf(keyOfItem);
   const isHeld = () =>
-    released() !== undefined || pointer.current || selection.current || window.scrollY > 80;
+    isPaused.peek() ||
+    released() !== undefined ||
+    pointer.current ||
+    selection.current ||
+    window.scrollY > 80;
   const unseen = Math.max(0, (options.total ?? 0) - (list.total ?? Infinity));
   const show = () => {
     setWaiting(new Set());
@@ -61,12 +66,10 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
     if (events === null) return setStale(true);
     const newest = new Map(events.map((event) => [keyOf(event), event]));
     const known = keysOf(list.items);
-    if ([...newest.keys()].some((key) => known.has(key))) {
-      list.patch((item) => {
-        const event = newest.get(keyOfItem(item));
-        return event === undefined ? item : patch(item, event);
-      });
-    }
+    list.patch((item) => {
+      const event = newest.get(keyOfItem(item));
+      return event === undefined ? item : patch(item, event);
+    });
     const added = [...newest]
       .filter(([key, event]) => !known.has(key) && isWanted(event))
       .map(([key]) => key);
@@ -74,6 +77,10 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
       added.every((key) => before.has(key)) ? before : new Set([...before, ...added]),
     );
   });
+  useLayoutEffect(() => {
+    setWaiting(new Set());
+    setStale(false);
+  }, [list.key]);
   useEffect(() => {
     if (waiting.size === 0 && !isStale && unseen === 0) return;
     const timer = window.setTimeout(

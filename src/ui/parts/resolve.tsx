@@ -2,9 +2,8 @@ import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import type { Alert } from '../api/types.ts';
 import { Dialog } from './basics.tsx';
-import { knownName, TextField } from './form.tsx';
+import { knownName, Problem, TextField, useSubmit } from './form.tsx';
 import { setSetting } from './settings.ts';
-import { act } from './toast.tsx';
 
 interface ResolveProps {
   alert: Alert;
@@ -16,20 +15,16 @@ interface ResolveProps {
 export function ResolveDialog({ alert: { id, rule }, onClose, onDone }: ResolveProps) {
   const [by, setBy] = useState(knownName);
   const [comment, setComment] = useState('');
-  const submit = async () => {
+  const resolve = async () => {
     setSetting({ name: by });
     const body = { by: by.trim(), ...(comment.trim() !== '' && { comment: comment.trim() }) };
-    if (await act(`Resolved the alert ${rule}.`, () => api.resolveAlert(id, body))) onDone();
-    onClose();
+    await api.resolveAlert(id, body);
+    onDone();
   };
+  const { isBusy, problem, onSubmit } = useSubmit(resolve, `Resolved the alert ${rule}.`, onClose);
   return (
     <Dialog title={`Resolve the alert ${rule}`} onClose={onClose}>
-      <form
-        onSubmit={(event) => {
-          event.preventDefault();
-          void submit();
-        }}
-      >
+      <form onSubmit={onSubmit}>
         <h2>Resolve the alert {rule}</h2>
         <p class="faint">
           Its end is sent to those who were notified. Where the cause goes on, the next event that
@@ -42,11 +37,14 @@ export function ResolveDialog({ alert: { id, rule }, onClose, onDone }: ResolveP
           onInput={setComment}
           placeholder="why it is over"
         />
+        <Problem text={problem} />
         <div class="dialog-foot">
           <button type="button" onClick={onClose}>
             Cancel
           </button>
-          <button class="primary">Resolve</button>
+          <button class="primary" disabled={isBusy}>
+            Resolve
+          </button>
         </div>
       </form>
     </Dialog>

@@ -23,6 +23,8 @@ export interface Chosen<Item> extends Selection {
   /** Selects every row that the table has now. */
   selectAll: () => void;
   clear: () => void;
+  /** Takes rows out that something was done to. */
+  drop: (items: readonly Item[]) => void;
 }
 
 /** A row that leaves the table, by a filter or by itself, is selected no more: no action is on hidden rows. */
@@ -49,6 +51,10 @@ export function useSelection<Item>(
     },
     selectAll: () => setKeys(new Set(items.map(keyOf))),
     clear: () => setKeys(new Set()),
+    drop(done) {
+      const dropped = new Set(done.map(keyOf));
+      setKeys((before) => new Set([...before].filter((key) => !dropped.has(key))));
+    },
   };
 }
 
@@ -97,7 +103,9 @@ export function Table<Item>(given: TableProps<Item>) {
   useEffect(() => {
     if (to >= items.length - MARGIN_ROWS) onEnd?.();
   }, [to, items.length, read]);
-  useEffect(() => onHold?.(marked !== null), [marked !== null]);
+  useLayoutEffect(() => onHold?.(marked !== null), [marked !== null]);
+  // Rows that are not there hold nothing.
+  useLayoutEffect(() => () => onHold?.(false), []);
   return (
     <table
       class="rows"

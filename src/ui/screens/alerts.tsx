@@ -178,7 +178,11 @@ export function Alerts() {
     },
     ({ id }) => id,
   );
-  useStale(list.reload, ({ type }) => type !== 'run.progress', 5_000);
+  useStale(
+    () => void list.refresh(() => false),
+    ({ type }) => type !== 'run.progress',
+    5_000,
+  );
   const chips = [
     { name: 'All', fields: {}, count: counts && sum(Object.values(counts)) },
     ...STATES.map((state) => ({

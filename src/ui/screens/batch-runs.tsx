@@ -103,9 +103,14 @@ function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
     const isMany = list.items.length > PAGE_SIZE;
     if (!isStale || isBusy || (isHeld && !isMany)) return;
     held.current.isStale = false;
-    if (!isMany) return list.reload();
+    if (!isMany) return void refresh();
     if (list.items.length > MOST_RENEWED) return;
     void renew();
+  };
+  const refresh = async () => {
+    if (await list.refresh(() => held.current.isHeld)) return;
+    held.current.isStale = true;
+    settle();
   };
   const renew = async () => {
     held.current.isBusy = true;
@@ -118,11 +123,14 @@ function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
     settle();
   };
   // No event says that a run joins, that it is watched no more, or what its first poll found.
+  const counts = JSON.stringify(batch.by_status);
+  const known = useRef(counts);
   useEffect(() => {
-    if (!list.isRead) return;
+    if (known.current === counts) return;
+    known.current = counts;
     held.current.isStale = true;
     settle();
-  }, [JSON.stringify(batch.by_status)]);
+  }, [counts]);
   useLive((events) => {
     const newest = new Map(events?.map((event) => [keyOfEvent(event), event]));
     list.patch((watch) => {

@@ -2,7 +2,7 @@ import { api } from '../api/calls.ts';
 import { ApiError } from '../api/request.ts';
 import { may } from '../api/session.ts';
 import type { Batch } from '../api/types.ts';
-import { go, href, isKiosk } from '../app/router.ts';
+import { address, go, href, isKiosk } from '../app/router.ts';
 import { Copy, Empty, Fact, Facts, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, plural } from '../parts/format.ts';
@@ -68,7 +68,9 @@ function Changes({ batch, reload }: { batch: Batch; reload: () => void }) {
       onYes: () => void act(`${name} is closed.`, () => api.closeBatch(id)).then(reload),
     });
   const forget = async () => {
-    if (await act(`${name} is deleted.`, () => api.forgetBatch(id))) go(href('/batches'));
+    const { path } = address.peek();
+    const isDone = await act(`${name} is deleted.`, () => api.forgetBatch(id));
+    if (isDone && address.peek().path === path) go(href('/batches'));
   };
   const remove = () =>
     confirmed({

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { shortId } from '../../core/run/short-id.ts';
 import { deliveryText, isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
@@ -249,12 +249,16 @@ function FilterRow() {
 /** A field for the id of a run, or for its beginning or last part where that means one run alone. */
 function RunFilter() {
   const asked = address.value.query.get('run') ?? '';
+  const last = useRef(0);
   const choose = async (text: string) => {
+    last.current += 1;
+    const turn = last.current;
     const wanted = text.trim();
     if (wanted === asked) return;
     const { path } = address.peek();
     const found = wanted === '' ? [] : (await api.lookup({ q: wanted }).catch(() => null))?.data;
-    if (address.peek().path !== path) return;
+    // Another run was asked for meanwhile, or another screen.
+    if (turn !== last.current || address.peek().path !== path) return;
     const [run, other] = found ?? [];
     const id = run !== undefined && other === undefined ? run.id : wanted;
     setQuery({ run: id }, { replace: false });

@@ -4,6 +4,7 @@ import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryDetail } from '../api/types.ts';
 import { alertPath, batchPath, href, isKiosk, runPath } from '../app/router.ts';
+import { ActButton } from '../parts/act-button.tsx';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
 import { plural } from '../parts/format.ts';
@@ -198,18 +199,17 @@ function Actions({ delivery, reload }: { delivery: DeliveryDetail; reload: () =>
   const isWaiting = isOutstanding(delivery.state);
   return (
     <>
-      <button
-        type="button"
+      <ActButton
         class="primary"
         {...sendingButton()}
-        onClick={() =>
-          void act(isWaiting ? 'Due now.' : 'Goes out again.', () =>
-            api.redeliver(delivery.id),
-          ).then(reload)
+        onAct={() =>
+          act(isWaiting ? 'Due now.' : 'Goes out again.', () => api.redeliver(delivery.id)).then(
+            reload,
+          )
         }
       >
         {isWaiting ? 'Retry now' : 'Redeliver'}
-      </button>
+      </ActButton>
       {may.admin.value && (
         <button type="button" {...sendingButton()} onClick={() => setOpen(true)}>
           Redeliver to …

@@ -1,18 +1,18 @@
-import { useState } from 'preact/hooks';
 import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
-import type { DeliveryView, RotatedView } from '../../client/types.ts';
+import type { DeliveryView } from '../../client/types.ts';
 import type { Endpoint } from '../api/types.ts';
 import { deliveryPath, href, isKiosk } from '../app/router.ts';
-import { Copy, Dialog, Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
+import { ActButton } from '../parts/act-button.tsx';
 import { Brief } from '../parts/brief.tsx';
-import { confirmed } from '../parts/confirm.tsx';
 import { countText, lengthText, plural } from '../parts/format.ts';
 import { Status } from '../parts/status.tsx';
 import { Ago, Clock, Since } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
 import { isNarrow, useLoaded } from '../parts/hooks.ts';
 import { LastHour } from './endpoint-hour.tsx';
+import { askToRotate } from './new-secret.tsx';
 
 /** The receivers, how they do, and what can be done about it. */
 export function Endpoints() {
@@ -203,68 +203,46 @@ function LastError({ delivery }: { delivery: DeliveryView }) {
 
 function Actions({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) {
   const { name, type, health, counts } = endpoint;
-  const [secret, setSecret] = useState<RotatedView | null>(null);
   const isOff = health.state === 'disabled';
   const isHeld = isOff || health.state === 'paused';
   const waiting = counts.pending + counts.parked;
-  const change = (done: string, action: () => Promise<unknown>) =>
-    void act(done, action).then(reload);
-  const rotate = () =>
-    confirmed({
-      title: `Rotate the secret of ${name}?`,
-      text: <p>The new secret is shown once. The old one signs too for another day.</p>,
-      verb: 'Rotate',
-      onYes: () =>
-        void act(null, async () => {
-          setSecret(await api.rotateEndpoint(name));
-        }).then(reload),
-    });
+  const change = (done: string, action: () => Promise<unknown>) => act(done, action).then(reload);
+  const retry = async () => {
+    const { count } = await api.retryEndpoint(name);
+    say(`${plural(count, 'delivery is', 'deliveries are')} due now.`);
+  };
   return (
     <div class="actions">
-      <button
-        type="button"
-        class="small"
-        {...sendingButton()}
-        onClick={() => void test(name).then(reload)}
-      >
+      <ActButton class="small" {...sendingButton()} onAct={() => test(name).then(reload)}>
         Test
-      </button>
+      </ActButton>
       {isHeld ? (
-        <button
-          type="button"
+        <ActButton
           class="small"
-          onClick={() => change(`${name} is resumed.`, () => api.switchEndpoint(name, 'resume'))}
+          onAct={() => change(`${name} is resumed.`, () => api.switchEndpoint(name, 'resume'))}
         >
           {isOff ? 'Enable' : 'Resume'}
-        </button>
+        </ActButton>
       ) : (
-        <button
-          type="button"
+        <ActButton
           class="small"
-          onClick={() => change(`${name} is paused.`, () => api.switchEndpoint(name, 'pause'))}
+          onAct={() => change(`${name} is paused.`, () => api.switchEndpoint(name, 'pause'))}
         >
           Pause
-        </button>
+        </ActButton>
       )}
-      <button
-        type="button"
+      <ActButton
         class="small"
         {...sendingButton(waiting === 0)}
-        onClick={() =>
-          void act(null, async () => {
-            const { count } = await api.retryEndpoint(name);
-            say(`${plural(count, 'delivery is', 'deliveries are')} due now.`);
-          }).then(reload)
-        }
+        onAct={() => act(null, retry).then(reload)}
       >
         Retry now
-      </button>
+      </ActButton>
       {type === 'webhook' && (
-        <button type="button" class="small" onClick={rotate}>
+        <button type="button" class="small" onClick={() => askToRotate(name, reload)}>
           Rotate secret
         </button>
       )}
-      {secret !== null && <NewSecret name={name} secret={secret} onClose={() => setSecret(null)} />}
     </div>
   );
 }
@@ -278,33 +256,4 @@ async function test(name: string): Promise<void> {
         isError: true,
       });
   });
-}
-
-function NewSecret({
-  name,
-  secret,
-  onClose,
-}: {
-  name: string;
-  secret: RotatedView;
-  onClose: () => void;
-}) {
-  return (
-    <Dialog title="The new secret" onClose={onClose}>
-      <h2>The new secret of {name}</h2>
-      <p>It is shown this once. Give it to the receiver.</p>
-      <div class="command">
-        <code>{secret.secret}</code>
-        <Copy text={secret.secret} label="Copy" />
-      </div>
-      {secret.previous_expires_at !== null && (
-        <p class="faint">
-          The old one signs too until <Clock at={secret.previous_expires_at} />.
-        </p>
-      )}
-      <form method="dialog" class="dialog-foot">
-        <button class="primary">Done</button>
-      </form>
-    </Dialog>
-  );
 }

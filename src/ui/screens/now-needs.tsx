@@ -81,11 +81,16 @@ function Kinds({ counts, wanted }: { counts: Record<string, number>; wanted: str
 }
 
 function NeedList({ items, reload }: { items: readonly Attention[]; reload: () => void }) {
-  const [at, setAt] = useState(-1);
-  const marked = items[Math.min(at, items.length - 1)];
+  const [key, setKey] = useState<string | null>(null);
+  const at = items.findIndex((item) => keyOf(item) === key);
+  const marked = items[at];
+  const mark = (next: number) => {
+    const item = items[Math.max(0, Math.min(next, items.length - 1))];
+    if (item !== undefined) setKey(keyOf(item));
+  };
   useKeys({
-    j: () => setAt(Math.min(at + 1, items.length - 1)),
-    k: () => setAt(Math.max(at - 1, 0)),
+    j: () => mark(at + 1),
+    k: () => mark(at - 1),
     Enter: () => {
       if (marked !== undefined) go(describe(marked).to);
     },
@@ -96,10 +101,18 @@ function NeedList({ items, reload }: { items: readonly Attention[]; reload: () =
   return (
     <ol class="needs">
       {items.map((item) => (
-        <Need key={JSON.stringify(item)} item={item} isMarked={item === marked} reload={reload} />
+        <Need key={keyOf(item)} item={item} isMarked={item === marked} reload={reload} />
       ))}
     </ol>
   );
+}
+
+/** What a row is about, which stays as its counts change. */
+function keyOf(item: Attention): string {
+  const { kind, source, workflow_id: workflow, run_id: run, alert_id: alert } = item;
+  const { endpoint, batch, acknowledged } = item;
+  const isAcknowledged = acknowledged !== null && acknowledged !== undefined;
+  return JSON.stringify([kind, source, workflow, run, alert, endpoint, batch, isAcknowledged]);
 }
 
 function Need({

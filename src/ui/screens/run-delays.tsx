@@ -2,6 +2,7 @@ import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import { groupBy } from '../../core/arrays.ts';
 import { deliveryPath, href, isKiosk, setQuery } from '../app/router.ts';
+import { ActButton } from '../parts/act-button.tsx';
 import { Section } from '../parts/basics.tsx';
 import { eventText, lengthText, plural } from '../parts/format.ts';
 import { DeliveryStatus, Glyph, toneOfEvent } from '../parts/status.tsx';
@@ -175,18 +176,17 @@ function Chosen({ delay, reload }: { delay: Delivered; reload: () => void }) {
           Show on the axis
         </button>
         {may.write.value && !isKiosk.value && (
-          <button
-            type="button"
+          <ActButton
             class="small"
             {...sendingButton()}
-            onClick={() =>
-              void act(`Sent again to ${delivery.endpoint}.`, () =>
-                api.redeliver(delivery.id),
-              ).then(reload)
+            onAct={() =>
+              act(`Sent again to ${delivery.endpoint}.`, () => api.redeliver(delivery.id)).then(
+                reload,
+              )
             }
           >
             Redeliver
-          </button>
+          </ActButton>
         )}
       </div>
     </div>

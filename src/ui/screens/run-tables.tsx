@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { useRef } from 'preact/hooks';
 import type { Timeline, TimelineDelivery } from '../api/types.ts';
 import { deliveryPath, href } from '../app/router.ts';
 import { eventText, lengthText, statusText } from '../parts/format.ts';
@@ -159,8 +160,10 @@ function Fold({
   head: readonly string[];
   children: ComponentChildren;
 }) {
+  const wasOpened = useRef(false);
+  wasOpened.current ||= count > 0 && count <= MOST_UNFOLDED;
   return (
-    <details class="fold" open={count > 0 && count <= MOST_UNFOLDED}>
+    <details class="fold" open={wasOpened.current}>
       <summary>
         {title} <span class="num faint">{count}</span>
       </summary>

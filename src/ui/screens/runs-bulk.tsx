@@ -10,6 +10,7 @@ import { address } from '../app/router.ts';
 import { acknowledge } from '../parts/acknowledge.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, plural } from '../parts/format.ts';
+import { useIsShown } from '../parts/hooks.ts';
 import { PAGE_SIZE, type List } from '../parts/list.ts';
 import type { Chosen } from '../parts/table.tsx';
 import { say } from '../parts/toast.tsx';
@@ -41,6 +42,7 @@ export function BulkActions({ list, shown, selection }: BulkProps) {
   const [isGathering, setGathering] = useState(false);
   const [progress, setProgress] = useState<Progress | null>(null);
   const runs = selection.items;
+  const isShown = useIsShown();
   // "Select all" reads the listing to its end, then selects what the table has.
   useEffect(() => {
     if (!isGathering) return;
@@ -53,7 +55,7 @@ export function BulkActions({ list, shown, selection }: BulkProps) {
   if (count === 0) return null;
   const finish = () => {
     setProgress(null);
-    selection.clear();
+    selection.drop(runs);
     list.reload();
   };
   const unwatch = async () => {
@@ -76,6 +78,7 @@ export function BulkActions({ list, shown, selection }: BulkProps) {
     setProgress({ done: 0, total: count, of: 'runs' });
     try {
       const lost = await lostDeliveries(runs);
+      if (!isShown.current) return;
       if (lost.length === 0)
         say(`${plural(count, 'run')}: no delivery waits for an endpoint, is dead or was skipped.`);
       else confirmRedelivery(lost, count, () => void redeliver(lost));

@@ -5,9 +5,10 @@ import type { SilencePreviewView } from '../../client/types.ts';
 import { may } from '../api/session.ts';
 import type { Matchers, Silence } from '../api/types.ts';
 import { isKiosk } from '../app/router.ts';
+import { ActButton } from '../parts/act-button.tsx';
 import { Dialog, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
-import { knownName, LENGTHS, SelectField, TextField } from '../parts/form.tsx';
+import { knownName, LENGTHS, Problem, SelectField, TextField, useSubmit } from '../parts/form.tsx';
 import { countText, plural } from '../parts/format.ts';
 import { setSetting } from '../parts/settings.ts';
 import { Status } from '../parts/status.tsx';
@@ -101,13 +102,12 @@ function SilenceRow({ silence, reload }: { silence: Silence; reload: () => void 
 function EndButton({ silence: { id, state }, reload }: { silence: Silence; reload: () => void }) {
   if (state === 'expired' || !may.write.value || isKiosk.value) return null;
   return (
-    <button
-      type="button"
+    <ActButton
       class="small"
-      onClick={() => void act('The silence has ended.', () => api.endSilence(id)).then(reload)}
+      onAct={() => act('The silence has ended.', () => api.endSilence(id)).then(reload)}
     >
       End
-    </button>
+    </ActButton>
   );
 }
 
@@ -142,21 +142,15 @@ export function SilenceDialog({
   ];
   const workflows = [...workflowNames.value.keys()].map((id) => [id, workflowText(id)] as const);
   const isEmpty = pairsOf(matchers).length === 0;
-  const submit = async () => {
+  const silence = async () => {
     setSetting({ name: by });
-    const body = { matchers, until: length, by: by.trim(), comment: comment.trim() };
-    if (!(await act('Silenced.', () => api.silence(body)))) return;
+    await api.silence({ matchers, until: length, by: by.trim(), comment: comment.trim() });
     refreshed.value += 1;
-    onClose();
   };
+  const { isBusy, problem, onSubmit } = useSubmit(silence, 'Silenced.', onClose);
   return (
     <Dialog title="Silence" onClose={onClose}>
-      <form
-        onSubmit={(submitted) => {
-          submitted.preventDefault();
-          void submit();
-        }}
-      >
+      <form onSubmit={onSubmit}>
         <h2>Silence</h2>
         <p class="faint">Matching notifications are held back; alerts are still recorded.</p>
         <RuleField value={rule} onInput={set('rule')} />
@@ -171,11 +165,12 @@ export function SilenceDialog({
         <SelectField label="For" value={length} onInput={setLength} options={LENGTHS} />
         <TextField label="Your name" value={by} onInput={setBy} isRequired maxLength={120} />
         <TextField label="Why" value={comment} onInput={setComment} isRequired />
+        <Problem text={problem} />
         <div class="dialog-foot">
           <button type="button" onClick={onClose}>
             Cancel
           </button>
-          <button class="primary" disabled={isEmpty}>
+          <button class="primary" disabled={isEmpty || isBusy}>
             Silence
           </button>
         </div>
