@@ -72,6 +72,15 @@ async function withPage(
   }
 }
 
+/** The methods of the requests by which a page changes something from now on. */
+function changesOf(page: Page): string[] {
+  const methods: string[] = [];
+  page.on('request', (request) => {
+    if (request.method() !== 'GET') methods.push(request.method());
+  });
+  return methods;
+}
+
 const cell = (page: Page, id: string) => page.locator(`.cell[href$="${id}"]`);
 
 /** Gives the page the session of a token with some scopes. */
@@ -184,6 +193,7 @@ describe('actions on a batch', () => {
     const id = await join('running');
     await withPage(`/batches/${name}`, async (page) => {
       const dialog = page.getByRole('dialog');
+      const changes = changesOf(page);
       await page.getByRole('button', { name: 'Close …' }).click();
       await dialog.getByText('It completes when 1 more run has ended.').waitFor();
       await dialog.getByRole('button', { name: 'Cancel' }).click();
@@ -192,6 +202,7 @@ describe('actions on a batch', () => {
       await page.getByRole('button', { name: 'Close …' }).click();
       await dialog.getByRole('button', { name: 'Close', exact: true }).click();
       await page.getByText('by a call').waitFor();
+      expect(changes).toEqual(['POST']);
       await waitFor(
         async () => (await page.getByRole('button', { name: 'Close …' }).count()) === 0,
       );
@@ -218,6 +229,7 @@ describe('actions on a batch', () => {
     const id = await join('running');
     await withPage(`/batches/${name}`, async (page) => {
       const dialog = page.getByRole('dialog');
+      const changes = changesOf(page);
       await page.getByRole('button', { name: 'Delete …' }).click();
       await dialog.getByText('Its runs are watched as before').waitFor();
       await dialog.getByRole('button', { name: 'Cancel' }).click();
@@ -226,6 +238,7 @@ describe('actions on a batch', () => {
       await page.getByRole('button', { name: 'Delete …' }).click();
       await dialog.getByRole('button', { name: 'Delete', exact: true }).click();
       await page.getByRole('heading', { level: 1, name: 'Batches' }).waitFor();
+      expect(changes).toEqual(['DELETE']);
       expect((await api(`/v1/batches/${name}`)).status).toBe(404);
       expect((await api(`/v1/watches/${id}`)).body.state).toBe('active');
     });

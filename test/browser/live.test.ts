@@ -153,6 +153,8 @@ describe('live updates', () => {
     await waitFor(() => held.requests() > 0);
     await page.keyboard.press('j');
     await page.locator('tbody tr.marked').waitFor();
+    // The mark holds the list from the next frame on.
+    await drawn(page);
     const answered = page.waitForResponse(/limit=200/);
     held.letGo();
     await (await answered).finished();
@@ -164,12 +166,14 @@ describe('live updates', () => {
   test('paused updates are counted, and shown once they go on', async () => {
     const id = await watchRunning();
     await open('/runs');
-    await row(id).getByText('running').waitFor();
+    // Under the pointer, a list that is paused is not loaded anew either.
+    await row(id).getByText('running').hover();
     await page.keyboard.press('.');
     await page.getByText('Paused', { exact: true }).waitFor();
     stage.noxus.setStatus(id, 'completed', 100);
     await page.locator('.live', { hasText: /[1-9]\d* new/ }).waitFor();
     expect(await row(id).getByText('running').count()).toBe(1);
+    await page.getByRole('heading', { level: 1 }).hover();
     await page.keyboard.press('.');
     await row(id).getByText('completed').waitFor();
   });
@@ -518,7 +522,11 @@ describe('actions', () => {
   });
 
   test('kiosk shows no control', async () => {
+    await stage.run({ ...running, steps: [{ after_ms: 1, status: 'awaiting_human_feedback' }] });
+    await waitFor(async () => (await stage.daemon.api('/v1/attention')).body.data.length > 0);
     await open('/?kiosk');
+    await page.locator('.need').first().waitFor();
+    await page.locator('.lane-chart').first().waitFor();
     expect(await page.getByRole('navigation').count()).toBe(0);
     expect(await page.getByRole('button').count()).toBe(0);
   });

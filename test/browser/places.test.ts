@@ -41,10 +41,18 @@ afterAll(async () => {
 
 /**
  * Keeps where each control was when it was first drawn, and gathers those that have moved since. One that is drawn as
- * another element counts as new.
+ * another element counts as new. Keeps what was asked, too.
  */
 const KEEP_PLACES = `
   const places = new Map();
+  const asked = new Set();
+  const { fetch } = window;
+  window.fetch = (url, options) => {
+    asked.add(new URL(url, location.href).href);
+    return fetch(url, options);
+  };
+  // Effects that a frame has set off are timers.
+  window.asked = () => new Promise((done) => setTimeout(() => done([...asked])));
   window.moved = () => {
     const moved = [];
     for (const control of document.querySelectorAll('a, button, input, select')) {
@@ -60,19 +68,29 @@ const KEEP_PLACES = `
   };
 `;
 
+const OF_API = /\/v1\/(?!events\/stream)/;
+
 /**
  * Holds the answers of the API, and lets one go after the other; a question that is asked again has the same answer.
  */
 async function holdAnswers(page: Page) {
   const held: Route[] = [];
+  const heard = new Set<string>();
   const given = new Map<string, { status: number; body: string }>();
-  await page.route(/\/v1\/(?!events\/stream)/, async (route) => {
+  await page.route(OF_API, async (route) => {
+    heard.add(route.request().url());
     const answer = given.get(route.request().url());
     if (answer === undefined) held.push(route);
     else await route.fulfill({ contentType: 'application/json', ...answer });
   });
   return {
-    isAny: () => held.length > 0,
+    /** Says whether any is held, once all that the page has asked by now has come. */
+    async isAny() {
+      await drawn(page);
+      const asked = await page.evaluate<string[]>('asked()');
+      await waitFor(() => asked.every((url) => !OF_API.test(url) || heard.has(url)));
+      return held.length > 0;
+    },
     async letGo(order: 'first' | 'last') {
       const route = held.splice(order === 'first' ? 0 : -1, 1)[0] as Route;
       const response = await route.fetch();
@@ -115,7 +133,7 @@ describe.each(['first', 'last'] as const)(
         for (const one of await page.evaluate<string[]>('moved()')) moved.add(one);
       };
       // What a screen asks at first, each asks two things or more, and then because of an answer.
-      for (let number = 0; number < 2 || answers.isAny(); number += 1) {
+      for (let number = 0; number < 2 || (await answers.isAny()); number += 1) {
         await waitFor(answers.isAny);
         await look();
         await answers.letGo(order);

@@ -159,14 +159,20 @@ test('nothing on the dashboard moves by itself where a user wants less motion', 
 
 /** Drags from one share of an element's width to another. */
 async function drag(page: Page, target: Locator, [from, to]: [number, number]): Promise<void> {
-  await target.scrollIntoViewIfNeeded();
+  const { width, height } = await boxOf(target);
+  // Waits until the element keeps its place.
+  await target.hover({ position: { x: width * from, y: height / 2 } });
+  await page.mouse.down();
+  // While the mouse is pressed, no answer moves the element.
+  const box = await boxOf(target);
+  await page.mouse.move(box.x + box.width * to, box.y + box.height / 2, { steps: 4 });
+  await page.mouse.up();
+}
+
+async function boxOf(target: Locator) {
   const box = await target.boundingBox();
   if (box === null) throw new Error('there is nothing to drag over');
-  const y = box.y + box.height / 2;
-  await page.mouse.move(box.x + box.width * from, y);
-  await page.mouse.down();
-  await page.mouse.move(box.x + box.width * to, y, { steps: 4 });
-  await page.mouse.up();
+  return box;
 }
 
 describe('what needs a person', () => {
@@ -184,6 +190,8 @@ describe('what needs a person', () => {
     await withPage('/', async (page) => {
       const lane = page.locator('.lane-chart').first();
       await lane.waitFor();
+      // What needs a person stands above the chart.
+      await page.locator('.need').first().waitFor();
       await drag(page, lane, [0.5, 0.99]);
       await page.waitForURL(/\/runs\?since=.+&until=/);
       await page.getByRole('heading', { level: 1, name: 'Runs' }).waitFor();
@@ -255,6 +263,7 @@ describe('what needs a person', () => {
           await waiting.getByRole('button', { name: 'Show runs' }).click();
           await waiting.getByRole('link', { name: 'All 300 runs' }).waitFor();
           expect(await waiting.locator('.need-runs li').count()).toBe(21);
+          await page.locator('.lane-chart').first().waitFor();
           expect(await violations(page)).toEqual([]);
           const widest = await page.evaluate('document.documentElement.scrollWidth');
           expect(widest).toBeLessThanOrEqual(width);
@@ -318,9 +327,11 @@ describe('a run', () => {
     await withPage(`/runs/default/${failed}`, async (page) => {
       const lateness = page.getByRole('region', { name: 'How late each endpoint was notified' });
       const fold = lateness.locator('details', { hasText: 'ops' });
+      const event = fold.locator('.delay-name', { hasText: 'failed' });
+      await event.waitFor({ state: 'attached' });
       expect(await fold.getByRole('button').first().isVisible()).toBe(false);
       await fold.locator('summary', { hasText: /failed .+ later/ }).click();
-      await fold.locator('.delay-name', { hasText: 'failed' }).click();
+      await event.click();
       await fold.getByText(/was notified .+ later/).waitFor();
       expect(page.url()).toContain('event=evt_failed');
       await page.reload();
@@ -512,9 +523,12 @@ describe('lists', () => {
 
   test('j on the page of a delivery, and of an alert, leads to the next of the list', async () => {
     await withPage('/deliveries', async (page) => {
-      await page.locator('tbody tr[data-key]').nth(1).waitFor();
-      const second = await page.locator('tbody tr[data-key]').nth(1).getAttribute('data-key');
-      await page.locator('tbody tr[data-key] a').first().click();
+      const rows = page.locator('tbody tr[data-key]');
+      await rows.nth(1).waitFor();
+      // New rows wait while the pointer is on the list.
+      await rows.first().hover();
+      const second = await rows.nth(1).getAttribute('data-key');
+      await rows.locator('a').first().click();
       await page.getByRole('navigation', { name: 'The list' }).waitFor();
       await page.keyboard.press('j');
       await page.waitForURL(`**/deliveries/${second}`);

@@ -63,6 +63,7 @@ test('the button that stops a run asks first, and says what became of it', async
     await button(page).click();
     await dialog.getByRole('button', { name: 'Stop run' }).click();
     await page.getByRole('status').getByText('lacks the right to stop runs').waitFor();
+    expect(stage.noxus.requests.stops).toBe(1);
 
     await button(page).click();
     await dialog.getByRole('button', { name: 'Stop run' }).click();
