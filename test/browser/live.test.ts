@@ -321,7 +321,7 @@ describe('keys', () => {
     expect(page.url()).toContain(id);
   });
 
-  test('the choice that is marked in the palette stays so as runs are found', async () => {
+  test('runs that are found do not move the mark of the palette', async () => {
     const json = { data: [{ id: 'show-1', source: 'default' }] };
     const held = await hold('**/v1/lookup?*', (route) => route.fulfill({ json }));
     await page.keyboard.press('Control+k');

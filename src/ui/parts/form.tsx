@@ -76,7 +76,7 @@ export function SelectField({ label, value, onInput, options }: SelectFieldProps
 /**
  * Sends a form once, however often it is submitted before the answer. A form that is still shown then is closed, or says
  * what is wrong.
- * @param done what a user is told
+ * @param done the message for the user
  */
 export function useSubmit(send: () => Promise<unknown>, done: string, close: () => void) {
   const [isBusy, setBusy] = useState(false);

@@ -107,7 +107,7 @@ function NeedList({ items, reload }: { items: readonly Attention[]; reload: () =
   );
 }
 
-/** What a row is about, which stays as its counts change. */
+/** The same for a row whose counts have changed. */
 function keyOf(item: Attention): string {
   const { kind, source, workflow_id: workflow, run_id: run, alert_id: alert } = item;
   const { endpoint, batch, acknowledged } = item;
