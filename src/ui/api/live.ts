@@ -64,7 +64,7 @@ async function flush(): Promise<void> {
   await released();
   timer = undefined;
   if (isPaused.peek()) {
-    heldBack.value += gathered?.length ?? 1;
+    heldBack.value = Math.max(heldBack.peek(), gathered?.length ?? 1);
     return;
   }
   const events = gathered;

@@ -32,7 +32,9 @@ function countOf({ data, counts }: AttentionView): number {
 }
 
 effect(() => {
-  if (session.value.state === 'signed_out') attentionCount.value = 0;
+  if (session.value.state !== 'signed_out') return;
+  attention.value = null;
+  attentionCount.value = 0;
 });
 
 /** The name of the screen, for the page's title. */

@@ -2,7 +2,7 @@ import type { ComponentChildren } from 'preact';
 import { useRef } from 'preact/hooks';
 
 interface ActButtonProps {
-  class: string;
+  class?: string;
   disabled?: boolean;
   title?: string;
   onAct: () => Promise<unknown>;

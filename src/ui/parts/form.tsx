@@ -84,6 +84,7 @@ export function useSubmit(send: () => Promise<unknown>, done: string, close: () 
   const isShown = useIsShown();
   const submit = async () => {
     setBusy(true);
+    setProblem(null);
     try {
       await send();
       say(done);

@@ -46,12 +46,18 @@ export function useLoaded<Value>(
   const [turn, setTurn] = useState(0);
   const reload = useCallback(() => setTurn((before) => before + 1), []);
   const flight = useRef({ isOn: false, isStale: false });
-  const current = useRef({ load, on });
-  current.current = { load, on };
+  // A slow answer is shown, however often newer ones are asked for.
+  const renew = () => {
+    if (flight.current.isOn) flight.current.isStale = true;
+    else reload();
+  };
+  const renewSoon = useStale(renew, on, everyMs);
+  const current = useRef(load);
+  current.current = load;
   useEffect(() => {
     const stop = new AbortController();
     flight.current = { isOn: true, isStale: false };
-    void settle(current.current.load(stop.signal)).then((result) => {
+    void settle(current.current(stop.signal)).then((result) => {
       if (stop.signal.aborted) return undefined;
       const { isStale } = flight.current;
       flight.current = { isOn: false, isStale: false };
@@ -60,16 +66,11 @@ export function useLoaded<Value>(
         value: result.error === null || before.key !== key ? result.value : before.value,
         error: result.error,
       }));
-      return isStale && reload();
+      if (isStale) renewSoon();
+      return undefined;
     });
     return () => stop.abort();
   }, [key, turn]);
-  // A slow answer is shown, however often newer ones are asked for.
-  const renew = () => {
-    if (flight.current.isOn) flight.current.isStale = true;
-    else reload();
-  };
-  useStale(renew, (event) => current.current.on(event), everyMs);
   const { value, error } = state.key === key ? state : { value: null, error: null };
   return { value, error, reload };
 }
@@ -84,25 +85,29 @@ async function settle<Value>(
   }
 }
 
-/** Calls `reload` on what makes something stale, at most so often, and not while the user holds the screens still. */
+/**
+ * Calls `reload` on what makes something stale, at most so often, and not while the user holds the screens still.
+ * @returns does so as if something were
+ */
 export function useStale(
   reload: () => void,
   concerns: (event: EventView) => boolean,
   everyMs: number | undefined,
-): void {
+): () => void {
   const current = useRef({ reload, concerns });
   current.current = { reload, concerns };
+  const timer = useRef<number | undefined>(undefined);
+  const last = useRef(0);
+  const soon = useCallback(() => {
+    const waitMs = Math.max(0, last.current + RELOAD_MS - Date.now());
+    timer.current ??= window.setTimeout(() => {
+      timer.current = undefined;
+      last.current = Date.now();
+      if (isPaused.peek()) soon();
+      else current.current.reload();
+    }, waitMs);
+  }, []);
   useEffect(() => {
-    let timer: number | undefined;
-    let last = 0;
-    const soon = () => {
-      const waitMs = Math.max(0, last + RELOAD_MS - Date.now());
-      timer ??= window.setTimeout(() => {
-        timer = undefined;
-        last = Date.now();
-        current.current.reload();
-      }, waitMs);
-    };
     const stop = onLive((events) => {
       if (events === null || events.some((event) => current.current.concerns(event))) soon();
     });
@@ -114,10 +119,12 @@ export function useStale(
           }, everyMs);
     return () => {
       stop();
-      window.clearTimeout(timer);
+      window.clearTimeout(timer.current);
+      timer.current = undefined;
       window.clearInterval(interval);
     };
   }, [everyMs]);
+  return soon;
 }
 
 /** Hears the live events while the component is shown. */

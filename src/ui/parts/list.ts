@@ -61,7 +61,7 @@ export function useList<Item>(
   const [reader] = useState(() => new ListReader<Item>(setState, setLoading));
   reader.asked = { key, loadPage, keyOf };
   useEffect(() => {
-    reader.begin(keptOf<Item>(key));
+    reader.open(keptOf<Item>(key));
     return reader.stop;
   }, [key]);
   // At once: a quick user opens a row before effects run.
@@ -87,45 +87,43 @@ type Change<Item> = (item: Item) => Item;
 
 const NEVER = () => false;
 
-/** Reads the pages of one list; what it was asked for before is called off as its key changes. */
+/**
+ * Reads the pages of one list, one at a time. `reload` calls off what is being read; `refresh` and `loadMore` wait for
+ * it. `renew` reads the rows that are shown, whatever else is read.
+ */
 class ListReader<Item> {
-  /** As it was drawn last. */
+  /** What the list is by now, as it was drawn last. */
   asked!: { key: string; loadPage: LoadPage<Item>; keyOf: (item: Item) => string };
-  private stopped = new AbortController();
+  private ended = new AbortController();
   private reading: Promise<boolean> | null = null;
   private queued: Promise<boolean> | null = null;
-  /** Where the page begins that is wanted after the one that is being read. */
+  /** Where the page begins that is wanted after what is being read. */
   private wanted: string | null = null;
   /** Changes of rows since each answer was asked for, which it may not have. */
   private readonly missed = new Set<Change<Item>[]>();
-  private readonly setState: (change: (before: State<Item>) => State<Item>) => void;
+  private readonly setState: (change: Change<State<Item>>) => void;
   private readonly setLoading: (isLoading: boolean) => void;
 
   constructor(
-    setState: (change: (before: State<Item>) => State<Item>) => void,
+    setState: (change: Change<State<Item>>) => void,
     setLoading: (isLoading: boolean) => void,
   ) {
     this.setState = setState;
     this.setLoading = setLoading;
   }
 
-  /** Shows the rows as they were left and reads them again; without them, the first page. */
-  begin(kept: State<Item> | null): void {
+  /** Shows the rows as they were left, and reads them again; without them, the first page. */
+  open(kept: State<Item> | null): void {
     if (kept === null) return this.reload();
     this.stop();
     this.setState(() => kept);
     this.setLoading(false);
-    const { key } = this.asked;
-    const { signal } = this.stopped;
-    this.renewed(kept.items).catch(
-      (error: unknown) =>
-        signal.aborted || this.setState((before) => failed(before, { key, error })),
-    );
+    this.reading = this.readKept(kept.items);
   }
 
   readonly stop = (): void => {
-    this.stopped.abort();
-    this.stopped = new AbortController();
+    this.ended.abort();
+    this.ended = new AbortController();
     this.reading = null;
     this.queued = null;
     this.wanted = null;
@@ -136,9 +134,8 @@ class ListReader<Item> {
     void this.start(undefined, NEVER);
   };
 
-  /** After what is being read: a slow answer is shown, however often newer ones are asked for. */
   readonly refresh = (isHeld: () => boolean): Promise<boolean> =>
-    (this.queued ??= this.afterReading(isHeld));
+    (this.queued ??= this.queue(isHeld));
 
   loadMore(cursor: string | null): void {
     if (cursor === null) return;
@@ -146,9 +143,8 @@ class ListReader<Item> {
     else void this.start(cursor, NEVER);
   }
 
-  /** An error leaves the rows as they are. */
   renew(items: readonly Item[]): Promise<void> {
-    return this.renewed(items).catch(() => undefined);
+    return this.readAgain(items).catch(() => undefined);
   }
 
   readonly patch = (change: Change<Item>): void => {
@@ -156,8 +152,8 @@ class ListReader<Item> {
     this.setState((before) => changed(before, change));
   };
 
-  private async afterReading(isHeld: () => boolean): Promise<boolean> {
-    const { signal } = this.stopped;
+  private async queue(isHeld: () => boolean): Promise<boolean> {
+    const { signal } = this.ended;
     // At least once: by then it is known as queued.
     do await this.reading;
     while (this.reading !== null);
@@ -175,8 +171,8 @@ class ListReader<Item> {
   /** @returns false where rows were held as the page came */
   private async read(cursor: string | undefined, isHeld: () => boolean): Promise<boolean> {
     const { key, loadPage, keyOf } = this.asked;
-    const { signal } = this.stopped;
-    const missed = this.missing();
+    const { signal } = this.ended;
+    const missed = this.changesFromNow();
     let isShown = true;
     let next: string | null = null;
     try {
@@ -194,20 +190,37 @@ class ListReader<Item> {
     } finally {
       this.missed.delete(missed);
     }
-    this.reading = null;
-    this.setLoading(false);
-    if (this.wanted !== null) this.loadMore(next);
+    // The page that is wanted while a further one is read is that one.
+    this.goOn(cursor === undefined ? next : null);
     return isShown;
   }
 
-  /**
-   * Reads rows again, as those that a user has come back to: as many pages as were read. Rows keep their places, and new
-   * ones are not among them.
-   */
-  private async renewed({ length }: readonly Item[]): Promise<void> {
+  private async readKept(items: readonly Item[]): Promise<boolean> {
+    const { key } = this.asked;
+    const { signal } = this.ended;
+    try {
+      await this.readAgain(items);
+    } catch (error) {
+      if (!signal.aborted) this.setState((before) => failed(before, { key, error }));
+    }
+    if (!signal.aborted) this.goOn(this.wanted);
+    return true;
+  }
+
+  /** Reads the next page where that was asked for meanwhile. */
+  private goOn(cursor: string | null): void {
+    const { wanted } = this;
+    this.reading = null;
+    this.wanted = null;
+    this.setLoading(false);
+    if (wanted !== null) this.loadMore(cursor);
+  }
+
+  /** As many pages as rows were read. They keep their places, and new ones are not among them. */
+  private async readAgain({ length }: readonly Item[]): Promise<void> {
     const { loadPage, keyOf } = this.asked;
-    const { signal } = this.stopped;
-    const missed = this.missing();
+    const { signal } = this.ended;
+    const missed = this.changesFromNow();
     const newest = new Map<string, Item>();
     let [cursor, read]: [string | undefined, number] = [undefined, 0];
     try {
@@ -229,7 +242,7 @@ class ListReader<Item> {
     );
   }
 
-  private missing(): Change<Item>[] {
+  private changesFromNow(): Change<Item>[] {
     const missed: Change<Item>[] = [];
     this.missed.add(missed);
     return missed;

@@ -6,6 +6,7 @@ import { may } from '../api/session.ts';
 import type { AlertDetail as Alert } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { deliveryPath, href, isKiosk, runPath } from '../app/router.ts';
+import { ActButton } from '../parts/act-button.tsx';
 import { acknowledgeAlert, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Copy, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
@@ -244,14 +245,11 @@ function Actions({ alert, reload }: { alert: Alert; reload: () => void }) {
         </button>
       )}
       {alert.acknowledged !== null && alert.state !== 'resolved' && (
-        <button
-          type="button"
-          onClick={() =>
-            void act('Taken back.', () => api.unacknowledgeAlert(alert.id)).then(reload)
-          }
+        <ActButton
+          onAct={() => act('Taken back.', () => api.unacknowledgeAlert(alert.id)).then(reload)}
         >
           Take acknowledgement back
-        </button>
+        </ActButton>
       )}
       {alert.state !== 'resolved' && (
         <button type="button" onClick={() => setOpen('resolve')}>

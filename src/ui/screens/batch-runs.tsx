@@ -124,13 +124,19 @@ function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
   };
   // No event says that a run joins, that it is watched no more, or what its first poll found.
   const counts = JSON.stringify(batch.by_status);
-  const known = useRef(counts);
+  const known = useRef<{ key: string; counts: string } | null>(null);
   useEffect(() => {
-    if (known.current === counts) return;
-    known.current = counts;
+    const { key } = list;
+    const isKnown =
+      known.current?.key === key
+        ? known.current.counts === counts
+        : // The first page that is read now has them; rows as they were left may not.
+          !list.isRead;
+    known.current = { key, counts };
+    if (isKnown) return;
     held.current.isStale = true;
     settle();
-  }, [counts]);
+  }, [counts, list.key]);
   useLive((events) => {
     const newest = new Map(events?.map((event) => [keyOfEvent(event), event]));
     list.patch((watch) => {

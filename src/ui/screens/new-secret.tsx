@@ -17,7 +17,11 @@ effect(() => {
 /** Asks whether the secret of an endpoint is to be rotated, and shows the new one, whatever screen is shown by then. */
 export function askToRotate(name: string, onDone: () => void): void {
   const rotate = async () => {
+    const { token } = session.peek();
     const secret = await api.rotateEndpoint(name);
+    const { state, token: present } = session.peek();
+    // It is for the user who asked for it.
+    if (state === 'signed_out' || present !== token) return;
     told.value = [...told.peek(), { name, secret }];
   };
   confirmed({

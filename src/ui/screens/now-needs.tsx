@@ -81,16 +81,19 @@ function Kinds({ counts, wanted }: { counts: Record<string, number>; wanted: str
 }
 
 function NeedList({ items, reload }: { items: readonly Attention[]; reload: () => void }) {
-  const [key, setKey] = useState<string | null>(null);
-  const at = items.findIndex((item) => keyOf(item) === key);
-  const marked = items[at];
-  const mark = (next: number) => {
-    const item = items[Math.max(0, Math.min(next, items.length - 1))];
-    if (item !== undefined) setKey(keyOf(item));
+  const [mark, setMark] = useState({ key: '', at: -1 });
+  const found = items.findIndex((item) => keyOf(item) === mark.key);
+  const marked = items[found];
+  const move = (next: number) => {
+    const at = Math.max(0, Math.min(next, items.length - 1));
+    const item = items[at];
+    if (item !== undefined) setMark({ key: keyOf(item), at });
   };
+  // Where the row is gone, the one in its place is the next.
+  const below = found < 0 && mark.at >= 0 ? mark.at : found + 1;
   useKeys({
-    j: () => mark(at + 1),
-    k: () => mark(at - 1),
+    j: () => move(below),
+    k: () => move((found < 0 ? mark.at : found) - 1),
     Enter: () => {
       if (marked !== undefined) go(describe(marked).to);
     },
@@ -107,12 +110,10 @@ function NeedList({ items, reload }: { items: readonly Attention[]; reload: () =
   );
 }
 
-/** The same for a row whose counts have changed. */
-function keyOf(item: Attention): string {
-  const { kind, source, workflow_id: workflow, run_id: run, alert_id: alert } = item;
-  const { endpoint, batch, acknowledged } = item;
-  const isAcknowledged = acknowledged !== null && acknowledged !== undefined;
-  return JSON.stringify([kind, source, workflow, run, alert, endpoint, batch, isAcknowledged]);
+/** The same for a row whose counts have changed: an entry is of all runs of a workflow that stand alike. */
+function keyOf({ kind, source, workflow_id: workflow, ...others }: Attention): string {
+  const { alert_id: alert, endpoint, batch, acknowledged } = others;
+  return JSON.stringify([kind, source, workflow, alert, endpoint, batch, acknowledged?.by]);
 }
 
 function Need({

@@ -6,6 +6,7 @@ import { RUN_FIELD_NAMES, workBeganAt, type RunFieldName } from '../../core/run/
 import type { Source, TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
 import { href, isKiosk } from '../app/router.ts';
+import { ActButton } from '../parts/act-button.tsx';
 import { acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Command, Copy, Empty, Header, Loading, Progress, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
@@ -131,9 +132,7 @@ function WhileActive({ watch, reload }: ChangeProps) {
     });
   return (
     <>
-      <button type="button" onClick={() => void pollNow(watch, reload)}>
-        Poll now
-      </button>
+      <ActButton onAct={() => pollNow(watch, reload)}>Poll now</ActButton>
       <button type="button" class="danger" onClick={unwatch}>
         Unwatch
       </button>
@@ -149,11 +148,10 @@ function Acknowledging({ watch, reload }: ChangeProps) {
       </button>
     );
   }
-  const takeBack = () => act('Taken back.', () => api.unacknowledgeRun(watch));
   return (
-    <button type="button" onClick={() => void takeBack().then(reload)}>
+    <ActButton onAct={() => act('Taken back.', () => api.unacknowledgeRun(watch)).then(reload)}>
       Take acknowledgement back
-    </button>
+    </ActButton>
   );
 }
 

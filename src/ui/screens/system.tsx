@@ -2,6 +2,7 @@ import { api } from '../api/calls.ts';
 import { session, may } from '../api/session.ts';
 import type { Process, Source } from '../api/types.ts';
 import { href, isKiosk } from '../app/router.ts';
+import { ActButton } from '../parts/act-button.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
 import { countText, lengthText } from '../parts/format.ts';
@@ -100,15 +101,12 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
         <Status state={state} />
         <span class="spring" />
         {isClosed && may.admin.value && !isKiosk.value && (
-          <button
-            type="button"
+          <ActButton
             class="small"
-            onClick={() =>
-              void act(`${name} is asked again.`, () => api.resumeSource(name)).then(reload)
-            }
+            onAct={() => act(`${name} is asked again.`, () => api.resumeSource(name)).then(reload)}
           >
             Resume
-          </button>
+          </ActButton>
         )}
       </div>
       <p class="faint">
