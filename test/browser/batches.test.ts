@@ -123,6 +123,19 @@ describe('page of a batch', () => {
     });
   });
 
+  test('runs that joined a batch while the page of a run was open are shown on the return', async () => {
+    const first = await join('running');
+    await withPage(`/batches/${name}`, async (page) => {
+      await cell(page, first).click();
+      await page.waitForURL(`**/runs/default/${first}`);
+      // Under the pointer, cells keep their places.
+      await page.getByRole('heading', { level: 1 }).hover();
+      const second = await join('running');
+      await page.goBack();
+      await cell(page, second).waitFor();
+    });
+  });
+
   test('a run that is watched no more shows so on the page of a batch', async () => {
     const id = await join('running');
     await withPage(`/batches/${name}`, async (page) => {

@@ -255,7 +255,7 @@ describe('a second click or key', () => {
   });
 });
 
-test('the row that is marked on Now stays so as a heavier one comes above it', async () => {
+test('the mark on Now is of a row, also as a heavier one comes above it or it goes', async () => {
   const rowOf = (endpoint: string, count: number) => ({
     kind: 'dead',
     severity: 'warning',
@@ -277,6 +277,11 @@ test('the row that is marked on Now stays so as a heavier one comes above it', a
   await watchRun('failed');
   await rows.nth(2).waitFor();
   expect(await marked.locator('a').allInnerTexts()).toEqual(['two']);
+  data = [rowOf('one', 1), rowOf('three', 9), rowOf('four', 1)];
+  await watchRun('failed');
+  await rows.getByText('four', { exact: true }).waitFor();
+  await page.keyboard.press('j');
+  await marked.getByText('four', { exact: true }).waitFor();
 });
 
 test('nothing moves while live updates are paused', async () => {

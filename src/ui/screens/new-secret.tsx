@@ -7,11 +7,11 @@ import { confirmed } from '../parts/confirm.tsx';
 import { Clock } from '../parts/time.tsx';
 import { act } from '../parts/toast.tsx';
 
-/** The new secrets of endpoints that wait to be read, the oldest first. The daemon tells each once. */
-const told = signal<readonly { name: string; secret: RotatedView }[]>([]);
+/** The new secrets of endpoints that wait to be read, the oldest first. Each is answered once. */
+const shownOnce = signal<readonly { name: string; secret: RotatedView }[]>([]);
 
 effect(() => {
-  if (session.value.state === 'signed_out') told.value = [];
+  if (session.value.state === 'signed_out') shownOnce.value = [];
 });
 
 /** Asks whether the secret of an endpoint is to be rotated, and shows the new one, whatever screen is shown by then. */
@@ -20,9 +20,9 @@ export function askToRotate(name: string, onDone: () => void): void {
     const { token } = session.peek();
     const secret = await api.rotateEndpoint(name);
     const { state, token: present } = session.peek();
-    // It is for the user who asked for it.
+    // Another session has no claim to it.
     if (state === 'signed_out' || present !== token) return;
-    told.value = [...told.peek(), { name, secret }];
+    shownOnce.value = [...shownOnce.peek(), { name, secret }];
   };
   confirmed({
     title: `Rotate the secret of ${name}?`,
@@ -33,11 +33,15 @@ export function askToRotate(name: string, onDone: () => void): void {
 }
 
 export function NewSecret() {
-  const [first, ...others] = told.value;
+  const [first] = shownOnce.value;
   if (first === undefined) return null;
   const { name, secret } = first;
   return (
-    <Dialog key={secret.secret} title="The new secret" onClose={() => (told.value = others)}>
+    <Dialog
+      key={secret.secret}
+      title="The new secret"
+      onClose={() => (shownOnce.value = shownOnce.peek().slice(1))}
+    >
       <h2>The new secret of {name}</h2>
       <p>It is shown this once. Give it to the receiver.</p>
       <div class="command">

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks';
+import { useRef, useState } from 'preact/hooks';
 import { sum } from '../../core/arrays.ts';
 import type { WatchQuery } from '../../client/types.ts';
 import { api } from '../api/calls.ts';
@@ -81,19 +81,20 @@ function Kinds({ counts, wanted }: { counts: Record<string, number>; wanted: str
 }
 
 function NeedList({ items, reload }: { items: readonly Attention[]; reload: () => void }) {
-  const [mark, setMark] = useState({ key: '', at: -1 });
-  const found = items.findIndex((item) => keyOf(item) === mark.key);
-  const marked = items[found];
+  const [key, setKey] = useState<string | null>(null);
+  const at = items.findIndex((item) => keyOf(item) === key);
+  const marked = items[at];
+  /** Where the marked row was drawn last. */
+  const last = useRef(-1);
+  if (at >= 0) last.current = at;
   const move = (next: number) => {
-    const at = Math.max(0, Math.min(next, items.length - 1));
-    const item = items[at];
-    if (item !== undefined) setMark({ key: keyOf(item), at });
+    const item = items[Math.max(0, Math.min(next, items.length - 1))];
+    if (item !== undefined) setKey(keyOf(item));
   };
-  // Where the row is gone, the one in its place is the next.
-  const below = found < 0 && mark.at >= 0 ? mark.at : found + 1;
   useKeys({
-    j: () => move(below),
-    k: () => move((found < 0 ? mark.at : found) - 1),
+    // Where it is gone, the next is in its place.
+    j: () => move(at >= 0 || last.current < 0 ? at + 1 : last.current),
+    k: () => move((at >= 0 ? at : last.current) - 1),
     Enter: () => {
       if (marked !== undefined) go(describe(marked).to);
     },
@@ -110,7 +111,7 @@ function NeedList({ items, reload }: { items: readonly Attention[]; reload: () =
   );
 }
 
-/** The same for a row whose counts have changed: an entry is of all runs of a workflow that stand alike. */
+/** The same for a row whose counts have changed: runs of one workflow in one state are one row. */
 function keyOf({ kind, source, workflow_id: workflow, ...others }: Attention): string {
   const { alert_id: alert, endpoint, batch, acknowledged } = others;
   return JSON.stringify([kind, source, workflow, alert, endpoint, batch, acknowledged?.by]);
