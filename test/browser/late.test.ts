@@ -18,9 +18,12 @@ let context: BrowserContext;
 let watched: WatchedPage;
 let page: Page;
 
+/** The answer of the receiver `flaky`. */
+let flaky = 204;
+
 beforeAll(async () => {
   browser = await launchBrowser();
-  stage = await openStage();
+  stage = await openStage({ flaky: () => flaky });
   context = await newContext(browser);
 });
 
@@ -209,6 +212,85 @@ describe('an answer that comes late', () => {
     await dialog.getByRole('alert').getByText('The store does not answer.').waitFor();
     expect(await dialog.getByLabel('Comment').inputValue()).toBe('asked finance');
   });
+});
+
+describe('a list that is held', () => {
+  test('rows under the pointer show what was missed while the daemon was away', async () => {
+    const id = await watchRun('running');
+    await open('/runs');
+    await row(id).getByText('running').hover();
+    const restarted = stage.restart();
+    await page.getByText(/Reconnecting/).waitFor();
+    stage.noxus.setStatus(id, 'stopped', 30);
+    await restarted;
+    await live();
+    await row(id).getByText('stopped').waitFor();
+  });
+
+  test('alerts keep the pages that were scrolled to, and say what has become of them', async () => {
+    await watchRun('failed');
+    let rule = 'first-rule';
+    await page.route(/\/v1\/alerts\?.*limit=200/, async (route) => {
+      const url = new URL(route.request().url());
+      const from = Number(url.searchParams.get('cursor') ?? 0);
+      // The daemon knows no such page.
+      url.searchParams.delete('cursor');
+      const json = await (await route.fetch({ url: url.href })).json();
+      const ids = Array.from({ length: 200 }, (_, at) => `alert-${from + at}`);
+      const data = ids.map((id) => Object.assign({}, json.data[0], { id, rule }));
+      await route.fulfill({
+        json: { ...json, data, next_cursor: from < 400 ? `${from + 200}` : null },
+      });
+    });
+    await open('/alerts?state=firing');
+    const last = page.locator('tr[data-key="alert-390"]');
+    await waitFor(
+      async () => {
+        await page.evaluate(() => window.scrollTo(0, 385 * 38));
+        return (await last.count()) === 1;
+      },
+      { describe: 'the last rows of the second page' },
+    );
+    rule = 'second-rule';
+    await last.getByText('second-rule').waitFor();
+    expect(await last.count()).toBe(1);
+  });
+
+  test('deliveries show a retry, of which there is no event', async () => {
+    flaky = 500;
+    const id = await watchRun('failed');
+    const found = async () => {
+      const { body } = await stage.daemon.api(`/v1/deliveries?run_id=${id}&endpoint=flaky`);
+      return body.data[0];
+    };
+    await waitFor(async () => (await found())?.attempt_count > 0);
+    await open(`/deliveries?run=${id}&endpoint=flaky`);
+    const delivery = page.locator('tbody tr').first();
+    await delivery.getByText('500').waitFor();
+    flaky = 204;
+    await stage.daemon.api(`/v1/deliveries/${(await found()).id}/redeliver`, {});
+    await delivery.getByText('delivered').waitFor();
+  });
+});
+
+test('a range of time that was chosen can be changed', async () => {
+  await open('/runs?since=2026-11-01T08:00:00.000Z&until=2026-11-02T08:00:00.000Z');
+  const range = page.getByLabel('Time range');
+  await range.selectOption('From … to …');
+  const dialog = page.getByRole('dialog', { name: 'Time range' });
+  expect(await dialog.getByLabel('From').inputValue()).toBe('2026-11-01T08:00');
+  await dialog.getByLabel('To').fill('2026-11-03T08:00');
+  await dialog.getByRole('button', { name: 'Show' }).click();
+  await page.waitForURL(/since=2026-11-01.*until=2026-11-03/);
+});
+
+test('keys of a wall do nothing', async () => {
+  const id = await watchRun('awaiting_human_feedback');
+  await open(`/runs/default/${id}?kiosk`);
+  await page.getByRole('heading', { name: 'Time axis' }).waitFor();
+  await page.keyboard.press('a');
+  await drawn(page);
+  expect(await page.getByRole('dialog').count()).toBe(0);
 });
 
 describe('a second click or key', () => {

@@ -1,5 +1,5 @@
 import { computed, signal } from '@preact/signals';
-import { href, ROOT } from '../app/router.ts';
+import { href, isKiosk, ROOT } from '../app/router.ts';
 
 /**
  * The browser's session at the daemon. No token is kept here. The cookie, which scripts cannot read, opens
@@ -20,11 +20,13 @@ const UNKNOWN: Session = { state: 'unknown', token: null, scopes: [], version: n
 
 export const session = signal<Session>(UNKNOWN);
 
-/** What the user may do, so that no action is shown that would be refused. */
+/** What the user may do, so that no action is shown that would be refused; on a wall nothing is done. */
 export const may = {
   read: computed(() => session.value.scopes.includes('read')),
-  write: computed(() => session.value.scopes.includes('write')),
-  admin: computed(() => session.value.scopes.includes('admin')),
+  /** The audit log and the configuration. */
+  inspect: computed(() => session.value.scopes.includes('admin')),
+  write: computed(() => !isKiosk.value && session.value.scopes.includes('write')),
+  admin: computed(() => !isKiosk.value && session.value.scopes.includes('admin')),
 };
 
 /**

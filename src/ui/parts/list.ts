@@ -5,6 +5,9 @@ import { recall, remember } from '../app/router.ts';
 /** The most that one page of the API holds. */
 export const PAGE_SIZE = 200;
 
+/** Of so many rows each is read again in its place. */
+const MOST_RENEWED = 2_000;
+
 /** A listing, page by page, as far as it was read. */
 export interface List<Item> {
   /** What it is filtered by. */
@@ -27,8 +30,13 @@ export interface List<Item> {
    * @returns false where they were, and stayed
    */
   refresh: (isHeld: () => boolean) => Promise<boolean>;
-  /** Reads the rows again that are shown, which keep their places. An error leaves them as they are. */
+  /**
+   * Reads the rows again that are shown, which keep their places; not those of a list that is long by far. An error
+   * leaves them as they are.
+   */
   renew: () => Promise<void>;
+  /** Refreshes the list, or renews the rows where they are held. */
+  update: (isHeld: () => boolean) => Promise<void>;
   /** Changes rows in place. */
   patch: (change: (item: Item) => Item) => void;
 }
@@ -79,6 +87,10 @@ export function useList<Item>(
     refresh,
     loadMore: () => reader.loadMore(shown.cursor),
     renew: () => reader.renew(shown.items),
+    update: async (isHeld) => {
+      const isShown = !isHeld() && (await refresh(isHeld));
+      if (!isShown) await reader.renew(shown.items);
+    },
     patch,
   };
 }
@@ -97,6 +109,7 @@ class ListReader<Item> {
   private ended = new AbortController();
   private reading: Promise<boolean> | null = null;
   private queued: Promise<boolean> | null = null;
+  private renewing: Promise<void> | null = null;
   /** Where the page begins that is wanted after what is being read. */
   private wanted: string | null = null;
   /** Changes of rows since each answer was asked for, which it may not have. */
@@ -126,6 +139,7 @@ class ListReader<Item> {
     this.ended = new AbortController();
     this.reading = null;
     this.queued = null;
+    this.renewing = null;
     this.wanted = null;
   };
 
@@ -143,8 +157,14 @@ class ListReader<Item> {
     else void this.start(cursor, NEVER);
   }
 
-  renew(items: readonly Item[]): Promise<void> {
-    return this.readAgain(items).catch(() => undefined);
+  async renew(items: readonly Item[]): Promise<void> {
+    if (items.length > MOST_RENEWED) return;
+    const { signal } = this.ended;
+    this.renewing ??= this.idle()
+      .then(() => (signal.aborted ? undefined : this.readAgain(items)))
+      .catch(() => undefined);
+    await this.renewing;
+    if (!signal.aborted) this.renewing = null;
   }
 
   readonly patch = (change: Change<Item>): void => {
@@ -154,12 +174,16 @@ class ListReader<Item> {
 
   private async queue(isHeld: () => boolean): Promise<boolean> {
     const { signal } = this.ended;
-    // At least once: by then it is known as queued.
-    do await this.reading;
-    while (this.reading !== null);
+    await this.idle();
     if (signal.aborted) return true;
     this.queued = null;
     return this.start(undefined, isHeld);
+  }
+
+  /** Waits at least once: by then what waits is known. */
+  private async idle(): Promise<void> {
+    do await this.reading;
+    while (this.reading !== null);
   }
 
   private start(cursor: string | undefined, isHeld: () => boolean): Promise<boolean> {
@@ -304,4 +328,9 @@ function joined<Item>(
     isRead: true,
     error: null,
   };
+}
+
+/** Whether a user has scrolled on to further pages, which a list that begins anew would take away. */
+export function isScrolledOn({ items }: Pick<List<unknown>, 'items'>): boolean {
+  return items.length > PAGE_SIZE && window.scrollY > 0;
 }

@@ -2,6 +2,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
 import type { EventView } from '../../client/types.ts';
 import { isPaused } from '../api/live.ts';
 import { released } from '../app/press.ts';
+import { isKiosk } from '../app/router.ts';
 import { plural } from './format.ts';
 import type { List } from './list.ts';
 import { useLive } from './hooks.ts';
@@ -23,6 +24,8 @@ export interface News {
   /** How many new rows wait to be shown. */
   count: number;
   show: () => void;
+  /** Whether rows must keep their places. */
+  isHeld: () => boolean;
   /** Says that the pointer or the keyboard is on a row. */
   hold: (isHeld: boolean) => void;
 }
@@ -46,7 +49,7 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   const isHeld = () =>
     isPaused.peek() ||
     released() !== undefined ||
-    pointer.current ||
+    (pointer.current && !isKiosk.peek()) ||
     selection.current ||
     window.scrollY > 80;
   const unseen = Math.max(0, (options.total ?? 0) - (list.total ?? Infinity));
@@ -63,7 +66,11 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
     setStale(isStale);
   };
   useLive((events) => {
-    if (events === null) return setStale(true);
+    if (events === null) {
+      setStale(true);
+      if (isHeld()) void list.renew();
+      return;
+    }
     const newest = new Map(events.map((event) => [keyOf(event), event]));
     const known = keysOf(list.items);
     list.patch((item) => {
@@ -95,6 +102,7 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   return {
     count: Math.max(waiting.size, unseen),
     show,
+    isHeld,
     hold: (held) => (pointer.current = held),
   };
 }

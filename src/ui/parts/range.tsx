@@ -13,6 +13,9 @@ const RANGES = [
 
 const CUSTOM = 'custom';
 
+/** A range that was chosen so; the other option changes it. */
+const CHOSEN = 'chosen';
+
 /** The range of time of a list, as the address holds it: a duration ago, or two moments. */
 export function Range() {
   const [isOpen, setOpen] = useState(false);
@@ -23,7 +26,7 @@ export function Range() {
     <>
       <select
         aria-label="Time range"
-        value={isUsual ? since : CUSTOM}
+        value={isUsual ? since : CHOSEN}
         onChange={({ currentTarget: { value } }) => {
           if (value === CUSTOM) setOpen(true);
           else setQuery({ since: value, until: '' }, { replace: false });
@@ -34,7 +37,8 @@ export function Range() {
             {name}
           </option>
         ))}
-        <option value={CUSTOM}>{isUsual ? 'From … to …' : customText(since, until)}</option>
+        {!isUsual && <option value={CHOSEN}>{customText(since, until)}</option>}
+        <option value={CUSTOM}>From … to …</option>
       </select>
       {isOpen && <Custom since={since} until={until} onClose={() => setOpen(false)} />}
     </>

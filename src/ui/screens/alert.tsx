@@ -5,7 +5,7 @@ import { api } from '../api/calls.ts';
 import { may } from '../api/session.ts';
 import type { AlertDetail as Alert } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
-import { deliveryPath, href, isKiosk, runPath } from '../app/router.ts';
+import { deliveryPath, href, runPath } from '../app/router.ts';
 import { ActButton } from '../parts/act-button.tsx';
 import { acknowledgeAlert, AcknowledgedBy } from '../parts/acknowledge.tsx';
 import { Copy, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
@@ -56,7 +56,7 @@ export function AlertDetail({ values }: { values: Record<string, string> }) {
             Runbook
           </a>
         )}
-        {may.write.value && !isKiosk.value && <Actions alert={value} reload={reload} />}
+        {may.write.value && <Actions alert={value} reload={reload} />}
         <Copy text={value.id} label="Copy id" />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />

@@ -12,7 +12,7 @@ import { Chips } from '../parts/chips.tsx';
 import { FilterFold } from '../parts/filter-fold.tsx';
 import { askedOf, countOn, isNarrowed } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
-import { useList, type List } from '../parts/list.ts';
+import { isScrolledOn, useList, type List } from '../parts/list.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { AlertState, SuppressedTags } from '../parts/suppressed.tsx';
 import { Table, type Column } from '../parts/table.tsx';
@@ -179,7 +179,7 @@ export function Alerts() {
     ({ id }) => id,
   );
   useStale(
-    () => void list.refresh(() => false),
+    () => void list.update(() => isScrolledOn(list)),
     ({ type }) => type !== 'run.progress',
     5_000,
   );
@@ -192,7 +192,6 @@ export function Alerts() {
       count: counts?.[state] ?? null,
     })),
   ];
-  const canSilence = may.write.value && !isKiosk.value;
   return (
     <>
       <Header
@@ -201,7 +200,7 @@ export function Alerts() {
           list.isRead && list.error === null ? alertsText(list) : 'What the rules made of events'
         }
       >
-        {canSilence && (
+        {may.write.value && (
           <button type="button" onClick={() => (isSilenceShown.value = true)}>
             Silence …
           </button>

@@ -21,7 +21,7 @@ const FILTERS: Filters<AuditQuery, Filter<never>> = {
 
 /** What users did, newest first. */
 export function AuditLog() {
-  if (!may.admin.value) {
+  if (!may.inspect.value) {
     return (
       <Empty title="This token may not read the audit log.">
         <p>Sign in with one that has the scope admin.</p>

@@ -40,9 +40,6 @@ const MEMBER_KINDS: Readonly<Record<MemberStatus, MemberKind>> = {
   cancelled: { letter: 'X', query: { state: 'cancelled' } },
 };
 
-/** Of so many runs each is read again as the counts change; beyond, they change as events say alone. */
-const MOST_RENEWED = 2_000;
-
 /** The status that the address names; undefined for none. */
 function wantedIn(text: string | null): MemberStatus | undefined {
   return (Object.keys(MEMBER_KINDS) as MemberStatus[]).find((status) => status === text);
@@ -104,7 +101,6 @@ function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
     if (!isStale || isBusy || (isHeld && !isMany)) return;
     held.current.isStale = false;
     if (!isMany) return void refresh();
-    if (list.items.length > MOST_RENEWED) return;
     void renew();
   };
   const refresh = async () => {

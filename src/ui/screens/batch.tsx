@@ -2,7 +2,7 @@ import { api } from '../api/calls.ts';
 import { ApiError } from '../api/request.ts';
 import { may } from '../api/session.ts';
 import type { Batch } from '../api/types.ts';
-import { address, go, href, isKiosk } from '../app/router.ts';
+import { address, go, href } from '../app/router.ts';
 import { Copy, Empty, Fact, Facts, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { confirmed } from '../parts/confirm.tsx';
 import { countText, plural } from '../parts/format.ts';
@@ -27,7 +27,7 @@ export function BatchDetail({ values }: { values: Record<string, string> }) {
   return (
     <>
       <Header title={<span class="id-name">{value.name}</span>} about={`${endedText(value)} ended`}>
-        {may.write.value && !isKiosk.value && <Changes batch={value} reload={reload} />}
+        {may.write.value && <Changes batch={value} reload={reload} />}
         <Copy text={value.id} label="Copy id" />
         <Copy text={`runwatch wait --batch ${value.id}`} label="Copy wait" />
       </Header>

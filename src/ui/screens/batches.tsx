@@ -10,7 +10,7 @@ import { FilterFold } from '../parts/filter-fold.tsx';
 import { askedOf, countOn, isNarrowed } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
 import { useStale } from '../parts/hooks.ts';
-import { PAGE_SIZE, useList, type List } from '../parts/list.ts';
+import { isScrolledOn, useList, type List } from '../parts/list.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { Status } from '../parts/status.tsx';
 import { Statuses } from '../parts/statuses.tsx';
@@ -123,10 +123,8 @@ export function Batches() {
     (paging, signal) => api.batches({ ...asked, ...paging }, signal),
     ({ id }) => id,
   );
-  // A page that was scrolled far down keeps the rows that it has.
-  const isHeld = () => list.items.length > PAGE_SIZE && window.scrollY > 0;
   useStale(
-    () => void list.refresh(isHeld),
+    () => void list.update(() => isScrolledOn(list)),
     ({ type }) => type !== 'run.progress',
     5_000,
   );

@@ -19,7 +19,7 @@ import { DeliveryStatus, Glyph, toneOfEvent } from '../parts/status.tsx';
 import { Table, type Column } from '../parts/table.tsx';
 import { Ago, Length } from '../parts/time.tsx';
 import { act, say } from '../parts/toast.tsx';
-import { useLoaded } from '../parts/hooks.ts';
+import { useLoaded, useStale } from '../parts/hooks.ts';
 import { DELIVERY_FILTERS, rangeOf, STATES } from './deliveries-query.ts';
 
 const addressOf = ({ id }: DeliveryView) => href(deliveryPath(id));
@@ -159,6 +159,12 @@ export function Deliveries() {
     patch: (item) => item,
     isHeld: false,
   });
+  // No event says how a delivery goes on.
+  useStale(
+    () => void list.update(news.isHeld),
+    () => false,
+    5_000,
+  );
   const hasRows = list.items.length > 0;
   return (
     <>
@@ -170,7 +176,7 @@ export function Deliveries() {
             : plural(list.total, 'delivery', 'deliveries')
         }
       >
-        {may.write.value && !isKiosk.value && (
+        {may.write.value && (
           <RedeliverMatching asked={asked} total={list.total} reload={list.reload} />
         )}
       </Header>

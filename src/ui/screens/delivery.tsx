@@ -3,7 +3,7 @@ import { isOutstanding } from '../../core/delivery/state.ts';
 import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryDetail } from '../api/types.ts';
-import { alertPath, batchPath, href, isKiosk, runPath } from '../app/router.ts';
+import { alertPath, batchPath, href, runPath } from '../app/router.ts';
 import { ActButton } from '../parts/act-button.tsx';
 import { Copy, Dialog, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Fact, Facts } from '../parts/basics.tsx';
@@ -37,7 +37,7 @@ export function Delivery({ values }: { values: Record<string, string> }) {
           </>
         }
       >
-        {may.write.value && !isKiosk.value && <Actions delivery={value} reload={reload} />}
+        {may.write.value && <Actions delivery={value} reload={reload} />}
         <Copy text={value.id} label="Copy id" />
       </Header>
       <Trouble error={error} what="the newest state" retry={reload} />

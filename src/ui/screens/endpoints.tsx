@@ -2,7 +2,7 @@ import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import type { DeliveryView } from '../../client/types.ts';
 import type { Endpoint } from '../api/types.ts';
-import { deliveryPath, href, isKiosk } from '../app/router.ts';
+import { deliveryPath, href } from '../app/router.ts';
 import { Empty, Header, Loading, Trouble } from '../parts/basics.tsx';
 import { ActButton } from '../parts/act-button.tsx';
 import { Brief } from '../parts/brief.tsx';
@@ -70,7 +70,7 @@ function Card({ endpoint, reload }: { endpoint: Endpoint; reload: () => void }) 
         {type === 'log' ? 'one JSON line for each event, on standard output' : addressOf(endpoint)}
       </p>
       {/* Above all that comes and goes: a button that moves while it is pressed is not clicked. */}
-      {!isKiosk.value && may.admin.value && type !== 'unconfigured' && (
+      {may.admin.value && type !== 'unconfigured' && (
         <Actions endpoint={endpoint} reload={reload} />
       )}
       <Health endpoint={endpoint} />

@@ -158,7 +158,7 @@ function Need({
             {isOpen ? 'Hide runs' : 'Show runs'}
           </button>
         )}
-        {canAcknowledge(item) && may.write.value && !isKiosk.value && (
+        {canAcknowledge(item) && may.write.value && (
           <button type="button" class="small" onClick={() => acknowledgeItem(item, reload)}>
             Acknowledge
           </button>
@@ -184,7 +184,7 @@ function RunsOf({
   reload: () => void;
 }) {
   const { kind, source, count } = item;
-  const isEach = kind !== 'failed' && may.write.value && !isKiosk.value;
+  const isEach = kind !== 'failed' && may.write.value;
   return (
     <ul class="need-runs">
       {runs.map((run) => (

@@ -1,7 +1,7 @@
 import { api } from '../api/calls.ts';
 import { may, sendingButton } from '../api/session.ts';
 import { groupBy } from '../../core/arrays.ts';
-import { deliveryPath, href, isKiosk, setQuery } from '../app/router.ts';
+import { deliveryPath, href, setQuery } from '../app/router.ts';
 import { ActButton } from '../parts/act-button.tsx';
 import { Section } from '../parts/basics.tsx';
 import { eventText, lengthText, plural } from '../parts/format.ts';
@@ -175,7 +175,7 @@ function Chosen({ delay, reload }: { delay: Delivered; reload: () => void }) {
         <button type="button" class="small" onClick={show}>
           Show on the axis
         </button>
-        {may.write.value && !isKiosk.value && (
+        {may.write.value && (
           <ActButton
             class="small"
             {...sendingButton()}

@@ -5,7 +5,7 @@ import { nodesText } from '../../core/run/nodes.ts';
 import { RUN_FIELD_NAMES, workBeganAt, type RunFieldName } from '../../core/run/snapshot.ts';
 import type { Source, TimelineEvent, Watch } from '../api/types.ts';
 import { useKeys } from '../app/keys.ts';
-import { href, isKiosk } from '../app/router.ts';
+import { href } from '../app/router.ts';
 import { ActButton } from '../parts/act-button.tsx';
 import { acknowledgeRun } from '../parts/acknowledge.tsx';
 import { Command, Copy, Empty, Header, Loading, Progress, Trouble } from '../parts/basics.tsx';
@@ -101,7 +101,7 @@ interface ChangeProps {
 function Actions({ watch, sources, reload }: ChangeProps & { sources: readonly Source[] }) {
   const source = sources.find(({ name }) => name === watch.source);
   const link = `${window.location.origin}${window.location.pathname}`;
-  const mayWrite = may.write.value && !isKiosk.value;
+  const mayWrite = may.write.value;
   return (
     <>
       {watch.run_url !== null && (
@@ -110,9 +110,7 @@ function Actions({ watch, sources, reload }: ChangeProps & { sources: readonly S
         </a>
       )}
       {mayWrite && watch.state === 'active' && <WhileActive watch={watch} reload={reload} />}
-      {source?.can_stop === true && may.admin.value && !isKiosk.value && (
-        <StopRun watch={watch} reload={reload} />
-      )}
+      {source?.can_stop === true && may.admin.value && <StopRun watch={watch} reload={reload} />}
       {mayWrite && <Acknowledging watch={watch} reload={reload} />}
       <Copy text={link} label="Copy link" />
       <Copy text={watch.run_id} label="Copy id" />

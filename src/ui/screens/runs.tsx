@@ -66,7 +66,7 @@ export function Runs() {
             const isFiltered = items.length < list.items.length;
             if (!isFiltered || list.items.length < MOST_RUNS) list.loadMore();
           }}
-          selection={may.write.value && !isKiosk.value ? selection : undefined}
+          selection={may.write.value ? selection : undefined}
           onHold={news.hold}
           onKey={may.write.value ? { a: (watch) => acknowledgeRun(watch) } : {}}
         />

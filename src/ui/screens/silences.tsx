@@ -4,7 +4,6 @@ import { api } from '../api/calls.ts';
 import type { SilencePreviewView } from '../../client/types.ts';
 import { may } from '../api/session.ts';
 import type { Matchers, Silence } from '../api/types.ts';
-import { isKiosk } from '../app/router.ts';
 import { ActButton } from '../parts/act-button.tsx';
 import { Dialog, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
@@ -100,7 +99,7 @@ function SilenceRow({ silence, reload }: { silence: Silence; reload: () => void 
 }
 
 function EndButton({ silence: { id, state }, reload }: { silence: Silence; reload: () => void }) {
-  if (state === 'expired' || !may.write.value || isKiosk.value) return null;
+  if (state === 'expired' || !may.write.value) return null;
   return (
     <ActButton
       class="small"

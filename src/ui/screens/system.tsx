@@ -1,7 +1,7 @@
 import { api } from '../api/calls.ts';
 import { session, may } from '../api/session.ts';
 import type { Process, Source } from '../api/types.ts';
-import { href, isKiosk } from '../app/router.ts';
+import { href } from '../app/router.ts';
 import { ActButton } from '../parts/act-button.tsx';
 import { Empty, Header, Loading, Section, Trouble } from '../parts/basics.tsx';
 import { Brief } from '../parts/brief.tsx';
@@ -100,7 +100,7 @@ function SourceCard({ source, reload }: { source: Source; reload: () => void }) 
         </h3>
         <Status state={state} />
         <span class="spring" />
-        {isClosed && may.admin.value && !isKiosk.value && (
+        {isClosed && may.admin.value && (
           <ActButton
             class="small"
             onAct={() => act(`${name} is asked again.`, () => api.resumeSource(name)).then(reload)}
@@ -249,7 +249,7 @@ function skewText(ms: number): string {
 
 /** The configuration in force, without secrets. */
 function Configuration() {
-  if (!may.admin.value) return null;
+  if (!may.inspect.value) return null;
   return (
     <Section title="Configuration">
       <Shown />
