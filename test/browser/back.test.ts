@@ -89,6 +89,10 @@ const focused = () =>
 
 test('Back from a run of the third page of a list returns to its row, scrolled as it was, with the focus on it', async () => {
   await scrollTo('run-20');
+  // The last row that can be seen.
+  await row('run-20').evaluate((element) =>
+    window.scrollBy(0, element.getBoundingClientRect().bottom - window.innerHeight),
+  );
   // A click may scroll before it opens the row.
   await page.evaluate(
     "addEventListener('click', () => (window.left = scrollY), { capture: true })",

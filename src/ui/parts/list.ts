@@ -37,6 +37,8 @@ export interface List<Item> {
   renew: () => Promise<void>;
   /** Refreshes the list, or renews the rows where they are held. */
   update: (isHeld: () => boolean) => Promise<void>;
+  /** Whether a user has scrolled on to further pages, which a list that begins anew would take away. */
+  isScrolledOn: () => boolean;
   /** Changes rows in place. */
   patch: (change: (item: Item) => Item) => void;
 }
@@ -67,7 +69,8 @@ export function useList<Item>(
   const [state, setState] = useState(() => keptOf<Item>(key) ?? empty<Item>(key));
   const [isLoading, setLoading] = useState(!state.isRead);
   const [reader] = useState(() => new ListReader<Item>(setState, setLoading));
-  reader.asked = { key, loadPage, keyOf };
+  const shown = state.key === key ? state : empty<Item>(key);
+  reader.asked = { key, loadPage, keyOf, items: shown.items };
   useEffect(() => {
     reader.open(keptOf<Item>(key));
     return reader.stop;
@@ -77,7 +80,6 @@ export function useList<Item>(
     if (state.isRead && state.error === null) remember(memoryOf(state.key), state);
   }, [state]);
 
-  const shown = state.key === key ? state : empty<Item>(key);
   const { reload, refresh, patch } = reader;
   return {
     ...shown,
@@ -86,11 +88,12 @@ export function useList<Item>(
     reload,
     refresh,
     loadMore: () => reader.loadMore(shown.cursor),
-    renew: () => reader.renew(shown.items),
+    renew: () => reader.renew(),
     update: async (isHeld) => {
       const isShown = !isHeld() && (await refresh(isHeld));
-      if (!isShown) await reader.renew(shown.items);
+      if (!isShown) await reader.renew();
     },
+    isScrolledOn: () => reader.asked.items.length > PAGE_SIZE && window.scrollY > 0,
     patch,
   };
 }
@@ -100,16 +103,21 @@ type Change<Item> = (item: Item) => Item;
 const NEVER = () => false;
 
 /**
- * Reads the pages of one list, one at a time. `reload` calls off what is being read; `refresh` and `loadMore` wait for
- * it. `renew` reads the rows that are shown, whatever else is read.
+ * Reads the pages of one list, one at a time. `reload` calls off what is being read; all others wait for it.
  */
 class ListReader<Item> {
   /** What the list is by now, as it was drawn last. */
-  asked!: { key: string; loadPage: LoadPage<Item>; keyOf: (item: Item) => string };
+  asked!: {
+    key: string;
+    loadPage: LoadPage<Item>;
+    keyOf: (item: Item) => string;
+    items: readonly Item[];
+  };
   private ended = new AbortController();
   private reading: Promise<boolean> | null = null;
-  private queued: Promise<boolean> | null = null;
-  private renewing: Promise<void> | null = null;
+  /** What waits for its turn. */
+  private refreshing: Promise<boolean> | null = null;
+  private renewing: Promise<boolean> | null = null;
   /** Where the page begins that is wanted after what is being read. */
   private wanted: string | null = null;
   /** Changes of rows since each answer was asked for, which it may not have. */
@@ -131,14 +139,18 @@ class ListReader<Item> {
     this.stop();
     this.setState(() => kept);
     this.setLoading(false);
-    this.reading = this.readKept(kept.items);
+    const { key } = this.asked;
+    this.asked.items = kept.items;
+    this.reading = this.readAgain((error) =>
+      this.setState((before) => failed(before, { key, error })),
+    );
   }
 
   readonly stop = (): void => {
     this.ended.abort();
     this.ended = new AbortController();
     this.reading = null;
-    this.queued = null;
+    this.refreshing = null;
     this.renewing = null;
     this.wanted = null;
   };
@@ -149,7 +161,10 @@ class ListReader<Item> {
   };
 
   readonly refresh = (isHeld: () => boolean): Promise<boolean> =>
-    (this.queued ??= this.queue(isHeld));
+    (this.refreshing ??= this.inTurn(() => {
+      this.refreshing = null;
+      return this.start(undefined, isHeld);
+    }, true));
 
   loadMore(cursor: string | null): void {
     if (cursor === null) return;
@@ -157,14 +172,14 @@ class ListReader<Item> {
     else void this.start(cursor, NEVER);
   }
 
-  async renew(items: readonly Item[]): Promise<void> {
-    if (items.length > MOST_RENEWED) return;
-    const { signal } = this.ended;
-    this.renewing ??= this.idle()
-      .then(() => (signal.aborted ? undefined : this.readAgain(items)))
-      .catch(() => undefined);
+  async renew(): Promise<void> {
+    if (this.asked.items.length > MOST_RENEWED) return;
+    this.renewing ??= this.inTurn(() => {
+      this.renewing = null;
+      this.reading = this.readAgain(() => undefined);
+      return this.reading;
+    }, true);
     await this.renewing;
-    if (!signal.aborted) this.renewing = null;
   }
 
   readonly patch = (change: Change<Item>): void => {
@@ -172,18 +187,13 @@ class ListReader<Item> {
     this.setState((before) => changed(before, change));
   };
 
-  private async queue(isHeld: () => boolean): Promise<boolean> {
+  /** Does something once nothing is being read; `otherwise` where that is called off. */
+  private async inTurn<Value>(work: () => Promise<Value>, otherwise: Value): Promise<Value> {
     const { signal } = this.ended;
-    await this.idle();
-    if (signal.aborted) return true;
-    this.queued = null;
-    return this.start(undefined, isHeld);
-  }
-
-  /** Waits at least once: by then what waits is known. */
-  private async idle(): Promise<void> {
+    // At least once: by then what waits is known.
     do await this.reading;
     while (this.reading !== null);
+    return signal.aborted ? otherwise : work();
   }
 
   private start(cursor: string | undefined, isHeld: () => boolean): Promise<boolean> {
@@ -219,18 +229,6 @@ class ListReader<Item> {
     return isShown;
   }
 
-  private async readKept(items: readonly Item[]): Promise<boolean> {
-    const { key } = this.asked;
-    const { signal } = this.ended;
-    try {
-      await this.readAgain(items);
-    } catch (error) {
-      if (!signal.aborted) this.setState((before) => failed(before, { key, error }));
-    }
-    if (!signal.aborted) this.goOn(this.wanted);
-    return true;
-  }
-
   /** Reads the next page where that was asked for meanwhile. */
   private goOn(cursor: string | null): void {
     const { wanted } = this;
@@ -241,8 +239,8 @@ class ListReader<Item> {
   }
 
   /** As many pages as rows were read. They keep their places, and new ones are not among them. */
-  private async readAgain({ length }: readonly Item[]): Promise<void> {
-    const { loadPage, keyOf } = this.asked;
+  private async readAgain(onError: (error: unknown) => void): Promise<boolean> {
+    const { loadPage, keyOf, items } = this.asked;
     const { signal } = this.ended;
     const missed = this.changesFromNow();
     const newest = new Map<string, Item>();
@@ -253,17 +251,22 @@ class ListReader<Item> {
         for (const item of page.data) newest.set(keyOf(item), item);
         cursor = page.next_cursor ?? undefined;
         read += page.data.length;
-      } while (cursor !== undefined && read < length);
+      } while (cursor !== undefined && read < items.length);
+      if (signal.aborted) return true;
+      this.setState((before) =>
+        missed.reduce(
+          changed,
+          changed(before, (item) => newest.get(keyOf(item)) ?? item),
+        ),
+      );
+    } catch (error) {
+      if (signal.aborted) return true;
+      onError(error);
     } finally {
       this.missed.delete(missed);
     }
-    if (signal.aborted) return;
-    this.setState((before) =>
-      missed.reduce(
-        changed,
-        changed(before, (item) => newest.get(keyOf(item)) ?? item),
-      ),
-    );
+    this.goOn(this.wanted);
+    return true;
   }
 
   private changesFromNow(): Change<Item>[] {
@@ -328,9 +331,4 @@ function joined<Item>(
     isRead: true,
     error: null,
   };
-}
-
-/** Whether a user has scrolled on to further pages, which a list that begins anew would take away. */
-export function isScrolledOn({ items }: Pick<List<unknown>, 'items'>): boolean {
-  return items.length > PAGE_SIZE && window.scrollY > 0;
 }

@@ -40,6 +40,8 @@ const RELOAD_MS = 3_000;
 export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): News {
   const [waiting, setWaiting] = useState<ReadonlySet<string>>(new Set());
   const [isStale, setStale] = useState(false);
+  /** Events were missed of which the rows know nothing. */
+  const isBlind = useRef(false);
   const pointer = useRef(false);
   const selection = useRef(false);
   selection.current = options.isHeld;
@@ -61,15 +63,17 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
   const showUnlessHeld = async () => {
     setWaiting(new Set());
     setStale(false);
+    const wasBlind = isBlind.current;
+    isBlind.current = false;
     if (await list.refresh(isHeld)) return;
+    isBlind.current ||= wasBlind;
     setWaiting((since) => new Set([...waiting, ...since]));
     setStale(isStale);
   };
   useLive((events) => {
     if (events === null) {
-      setStale(true);
-      if (isHeld()) void list.renew();
-      return;
+      isBlind.current = true;
+      return setStale(true);
     }
     const newest = new Map(events.map((event) => [keyOf(event), event]));
     const known = keysOf(list.items);
@@ -92,8 +96,10 @@ export function useNews<Item>(list: List<Item>, options: NewsOptions<Item>): New
     if (waiting.size === 0 && !isStale && unseen === 0) return;
     const timer = window.setTimeout(
       () => {
-        if (!isHeld()) void showUnlessHeld();
-        else setTurn((before) => before + 1);
+        if (!isHeld()) return void showUnlessHeld();
+        if (isBlind.current) void list.renew();
+        isBlind.current = false;
+        setTurn((before) => before + 1);
       },
       turn === 0 ? 400 : RELOAD_MS,
     );

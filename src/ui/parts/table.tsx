@@ -380,7 +380,7 @@ function useFocusOnMark(
 ): () => void {
   const isWanted = useRef(marked !== null);
   useEffect(() => {
-    if (isWanted.current && at >= 0) scrollTo(body.current, at);
+    if (isWanted.current && at >= 0 && isOutOfView(body.current, at)) scrollTo(body.current, at);
   }, [at >= 0]);
   // Before the next key: a quick user presses Enter at once.
   useLayoutEffect(() => {
@@ -400,12 +400,23 @@ function useFocusOnMark(
   };
 }
 
+const topOf = (body: HTMLElement, at: number) => body.getBoundingClientRect().top + at * rowPx();
+
+/** What sticks to the top ends so far down, with some room, pixels. */
+const CEILING_PX = 110;
+
+/** A page that a user comes back to is scrolled as it was left, where its row can be seen there. */
+function isOutOfView(body: HTMLElement | null, at: number): boolean {
+  if (body === null) return false;
+  const top = topOf(body, at);
+  return top + rowPx() < CEILING_PX || top > window.innerHeight;
+}
+
 /** Keeps a row in view, below what sticks to the top. */
 function scrollTo(body: HTMLElement | null, at: number): void {
   if (body === null) return;
-  const top = body.getBoundingClientRect().top + at * rowPx();
-  const ceiling = 110;
+  const top = topOf(body, at);
   const floor = window.innerHeight - 2 * rowPx();
-  if (top < ceiling) window.scrollBy(0, top - ceiling);
+  if (top < CEILING_PX) window.scrollBy(0, top - CEILING_PX);
   else if (top > floor) window.scrollBy(0, top - floor);
 }

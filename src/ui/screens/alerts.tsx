@@ -12,7 +12,7 @@ import { Chips } from '../parts/chips.tsx';
 import { FilterFold } from '../parts/filter-fold.tsx';
 import { askedOf, countOn, isNarrowed } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
-import { isScrolledOn, useList, type List } from '../parts/list.ts';
+import { useList, type List } from '../parts/list.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { AlertState, SuppressedTags } from '../parts/suppressed.tsx';
 import { Table, type Column } from '../parts/table.tsx';
@@ -179,7 +179,7 @@ export function Alerts() {
     ({ id }) => id,
   );
   useStale(
-    () => void list.update(() => isScrolledOn(list)),
+    () => void list.update(list.isScrolledOn),
     ({ type }) => type !== 'run.progress',
     5_000,
   );
@@ -232,9 +232,11 @@ export function Alerts() {
           }
         />
       )}
-      <Section title="Silences">
-        <Silences />
-      </Section>
+      <div class={list.hasMore ? 'below-pages' : ''}>
+        <Section title="Silences">
+          <Silences />
+        </Section>
+      </div>
     </>
   );
 }

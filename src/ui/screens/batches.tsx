@@ -10,7 +10,7 @@ import { FilterFold } from '../parts/filter-fold.tsx';
 import { askedOf, countOn, isNarrowed } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
 import { useStale } from '../parts/hooks.ts';
-import { isScrolledOn, useList, type List } from '../parts/list.ts';
+import { useList, type List } from '../parts/list.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { Status } from '../parts/status.tsx';
 import { Statuses } from '../parts/statuses.tsx';
@@ -124,7 +124,7 @@ export function Batches() {
     ({ id }) => id,
   );
   useStale(
-    () => void list.update(() => isScrolledOn(list)),
+    () => void list.update(list.isScrolledOn),
     ({ type }) => type !== 'run.progress',
     5_000,
   );

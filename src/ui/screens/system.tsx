@@ -16,7 +16,7 @@ export function System() {
   return (
     <>
       <Header title="System" about={<>runwatch {session.value.version}</>}>
-        {may.admin.value && (
+        {may.inspect.value && (
           <a class="button" href={href('/system/audit')}>
             Audit log
           </a>
