@@ -71,8 +71,8 @@ async function hold(url: string | RegExp, { isAnswered = false } = {}): Promise<
   const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
   await page.route(url, async (route: Route) => {
     const request = route.request();
-    requests.push(`${request.method()} ${request.url().slice(stage.url.length)}`);
     const response = isAnswered ? await route.fetch() : null;
+    requests.push(`${request.method()} ${request.url().slice(stage.url.length)}`);
     await isLetGo;
     await (response === null ? route.continue() : route.fulfill({ response }));
   });

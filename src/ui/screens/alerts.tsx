@@ -12,7 +12,7 @@ import { Chips } from '../parts/chips.tsx';
 import { FilterFold } from '../parts/filter-fold.tsx';
 import { askedOf, countOn, isNarrowed } from '../parts/filters.ts';
 import { countText, plural } from '../parts/format.ts';
-import { useList, type List } from '../parts/list.ts';
+import { PAGE_SIZE, useList, type List } from '../parts/list.ts';
 import { OtherFilters } from '../parts/other-filters.tsx';
 import { AlertState, SuppressedTags } from '../parts/suppressed.tsx';
 import { Table, type Column } from '../parts/table.tsx';
@@ -232,7 +232,7 @@ export function Alerts() {
           }
         />
       )}
-      <div class={list.hasMore ? 'below-pages' : ''}>
+      <div class={list.hasMore || list.items.length > PAGE_SIZE ? 'below-pages' : ''}>
         <Section title="Silences">
           <Silences />
         </Section>
