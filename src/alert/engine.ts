@@ -587,16 +587,19 @@ export class AlertEngine {
       labels,
       key: groupKey(rule.name, labels),
     }));
-    const read = await alerts.groups(keyed.map(({ key }) => key));
-    const missing = keyed.filter(({ key }) => {
-      const group = read.get(key)?.group ?? null;
-      return group === null || (group.kind !== 'absent' && group.open === null);
-    });
-    if (missing.length === 0) return;
-    const work = await alerts.seen();
-    const judgement = await this.judgement(work, { read, names: [] });
-    for (const { rule, labels } of missing) judgement.begin(rule, labels);
-    await this.commit(judgement, { token: null, read, now: work.now });
+    // Again where an event has changed one of the groups meanwhile: none is begun then.
+    for (;;) {
+      const read = await alerts.groups(keyed.map(({ key }) => key));
+      const missing = keyed.filter(({ key }) => {
+        const group = read.get(key)?.group ?? null;
+        return group === null || (group.kind !== 'absent' && group.open === null);
+      });
+      if (missing.length === 0) return;
+      const work = await alerts.seen();
+      const judgement = await this.judgement(work, { read, names: [] });
+      for (const { rule, labels } of missing) judgement.begin(rule, labels);
+      if (await this.commit(judgement, { token: null, read, now: work.now })) return;
+    }
   }
 
   /** When an alert is due follows from its rule as it is now. */

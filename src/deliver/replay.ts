@@ -113,16 +113,25 @@ export class Replay {
    */
   private async sendElsewhere(before: StoredDelivery, to: string, cause: Cause): Promise<string> {
     const { process } = this.deliverer;
-    const { deliveries, outbox } = process.stores;
     const instead = sentInstead(before.delivery, to, process.now());
     // After a crash a requested replay is carried out again, and then sends it. The request of a user is not.
     if (cause.replay !== undefined) await this.supersede(before);
-    const there = await deliveries.get(instead.id);
-    if (there === null) await outbox.add([instead], cause);
-    else await this.sendNow(there, cause);
+    await this.addOrSend(instead, cause);
     if (cause.replay === undefined) await this.supersede(before);
     this.deliverer.dispatch([poolOf(to)]);
     return instead.id;
+  }
+
+  /** Again where an attempt changes the delivery that is there already: nothing would be sent by then. */
+  private async addOrSend(delivery: Delivery, cause: Cause): Promise<void> {
+    const { deliveries, outbox } = this.deliverer.process.stores;
+    for (let tries = 0; tries < TRIES; tries += 1) {
+      const there = await deliveries.get(delivery.id);
+      if (there === null) return outbox.add([delivery], cause);
+      // Another request at the same time has made it due.
+      if (tries > 0 && there.delivery.urgent) return;
+      if (await this.sendNow(there, cause)) return;
+    }
   }
 
   private async supersede(before: StoredDelivery): Promise<void> {

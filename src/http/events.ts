@@ -95,8 +95,10 @@ export class EventSlice implements Slice<Own> {
     private readonly sessions: Pick<Sessions, 'isEnded'>,
     private readonly limits: StreamLimits,
   ) {
-    // A token that was taken back reads no further.
-    tokens.onReplaced(() => this.slots.end((token) => token !== null && !tokens.isInForce(token)));
+    // A token that was taken back reads no further, nor a client without one where one is needed.
+    const isOver = (token: TokenConfig | null) =>
+      token === null ? tokens.areNeeded() : !tokens.isInForce(token);
+    tokens.onReplaced(() => this.slots.end(isOver));
   }
 
   /** Ends all streams. */
@@ -113,6 +115,11 @@ export class EventSlice implements Slice<Own> {
     const { events, limits, slots } = this;
     const stream = slots.take(request.token);
     reply.raw.once('close', () => slots.release(stream));
+    // The client may have left while its session was looked up: nothing says so again.
+    if (reply.raw.destroyed) {
+      reply.hijack();
+      return slots.release(stream);
+    }
     const filter = filterOf(request.query, request.token);
     const { 'last-event-id': lastId } = request.headers as z.output<typeof streamHeaders>;
     const asked = lastId ?? filter.after;

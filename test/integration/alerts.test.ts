@@ -701,6 +701,26 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await told()).toEqual(['alert.firing', 'alert.resolved']);
   });
 
+  test('every workflow that a new rule names is waited for, though an event of one comes as the rule is taken', async () => {
+    const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
+    const when = { workflow_id: ['wf-1', 'wf-2'] };
+    use(aRule({ condition, events: [], when, groupWaitMs: 0 }));
+    let isFirst = true;
+    const disturbed = committing(async (step) => {
+      if (isFirst) {
+        isFirst = false;
+        await end('run.completed', 'wf-1');
+        await wait(SECOND);
+      }
+      return alerts.commit(step);
+    });
+    await (await engine({ alerts: disturbed })).apply();
+    await live(30 * MINUTE);
+    await end('run.completed', 'wf-1');
+    await live(40 * MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
   test('an absence is waited for across a restart, and the time between does not count', async () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));

@@ -823,6 +823,30 @@ describe('redelivering one delivery', () => {
   });
 });
 
+describe('redelivering to another endpoint', () => {
+  test('a delivery that is there already is sent, though an attempt of it ends just then', async () => {
+    const rig = rigOf({ retry: [3_600_000] });
+    const [id] = await planMany(rig, 1);
+    await rig.answerAll('fail');
+    const there = await rig.replay.one(id!, 'audit');
+    await rig.answerAll('fail');
+    let isFirst = true;
+    const disturbed = Object.assign(Object.create(rig.outbox) as typeof rig.outbox, {
+      requeue: async (step: Parameters<typeof rig.outbox.requeue>[0]) => {
+        if (isFirst) {
+          isFirst = false;
+          await rig.advance(3_600_000);
+          await rig.answerAll('fail');
+        }
+        return rig.outbox.requeue(step);
+      },
+    });
+    await rig.replayOver(disturbed).one(id!, 'audit');
+    await rig.answerAll('ok');
+    expect(await rig.get(there!)).toMatchObject({ state: 'delivered', attemptCount: 3 });
+  });
+});
+
 describe('redelivering a range', () => {
   const going = new AbortController().signal;
 

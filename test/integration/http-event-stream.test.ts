@@ -1,6 +1,8 @@
 import { connect } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { RunwatchError } from '../../src/core/errors.ts';
+import { EventSlice } from '../../src/http/events.ts';
+import { createTokens } from '../../src/http/tokens.ts';
 import { anEvent, STALE } from '../support/fake-services.ts';
 import { startServer, type TestServer } from '../support/http-server.ts';
 import { rawRequest, untilRefused } from '../support/raw-http.ts';
@@ -211,6 +213,32 @@ describe('streams of one token', () => {
     token: `${name}-token-1`,
     scopes: ['read' as const],
   }));
+
+  it('a stream that was opened without a token ends once one is needed', async () => {
+    await server.close();
+    const inForce = createTokens([]);
+    server = await startServer({ tokens: inForce });
+    const open = await server.fetch('/v1/events/stream');
+    await waitFor(() => server.services.followers === 1);
+    inForce.replace([{ ...tokens[0]!, sources: ['*'] }]);
+    expect(await readUntil(open, () => false)).toMatchObject({ ended: true });
+  });
+
+  it('a client that leaves before its stream is opened holds none', async () => {
+    const known = createTokens([{ ...tokens[0]!, sources: ['*'] }]);
+    const [token] = known.all();
+    const limits = { heartbeatMs: 20, stallMs: 200 };
+    const slice = new EventSlice(
+      server.services.events as never,
+      known,
+      { isEnded: async () => false },
+      limits,
+    );
+    const request = { token, query: {}, headers: {} } as never;
+    const raw = { destroyed: true, once: () => undefined };
+    for (let left = 30; left > 0; left -= 1)
+      await slice.stream(request, { raw, hijack: () => undefined } as never);
+  });
 
   it('one token holds at most a quarter of the event streams, and the refusal says so', async () => {
     await server.close();

@@ -565,3 +565,56 @@ describe('retention', () => {
     expect(await watches.get(active.watch)).not.toBeNull();
   });
 });
+
+describe('events that are appended while the log is read', () => {
+  const CHUNK = 128;
+
+  /** Has two events appended once the first chunk was read: the last one of it, and the first of the next. */
+  function appendBetweenChunks(): void {
+    const read = redis.hkeys;
+    redis.hkeys = async (...key: Parameters<typeof read>) => {
+      redis.hkeys = read;
+      const places = await redis.hkeys(...key);
+      for (let left = 2; left > 0; left -= 1) await see(await register(), 'failed');
+      return places;
+    };
+  }
+
+  /** The log up to the last number but one of a chunk. @returns the place of its last event */
+  async function nearlyFullChunk(): Promise<string> {
+    for (;;) {
+      const position = await events.position();
+      if (Number(position.split('-')[1]) % CHUNK === CHUNK - 2) return position;
+      await see(await register(), 'failed');
+    }
+  }
+
+  const numbersOf = (cursors: readonly string[]) =>
+    cursors.map((cursor) => Number(cursor.split('-')[1]));
+
+  test('none is passed over where pages go on from one another', async () => {
+    const before = await nearlyFullChunk();
+    appendBetweenChunks();
+    const listed: string[] = [];
+    for (let after = before; listed.length < 2;) {
+      const page = await events.list({ after }, { limit: 10 });
+      listed.push(...page.items.map(({ cursor }) => cursor));
+      after = page.nextCursor ?? page.end;
+    }
+    const [last] = numbersOf([before]);
+    expect(numbersOf(listed)).toEqual([last! + 1, last! + 2]);
+  });
+
+  test('none is passed over by a follower', async () => {
+    const before = await nearlyFullChunk();
+    appendBetweenChunks();
+    const stop = new AbortController();
+    const got: string[] = [];
+    for await (const { cursor } of events.follow({ after: before }, stop.signal)) {
+      got.push(cursor);
+      if (got.length === 2) stop.abort();
+    }
+    const [last] = numbersOf([before]);
+    expect(numbersOf(got)).toEqual([last! + 1, last! + 2]);
+  });
+});

@@ -59,6 +59,39 @@ describe('time intervals', () => {
     expect(iso(mutedUntil([brief], at('2026-07-01T12:04:30Z')))).toBe('2026-07-01T12:07:00.000Z');
   });
 
+  test.each([
+    ['12:04:30', '12:05'],
+    ['08:10:00', '12:05'],
+    ['07:59:59', '08:05'],
+  ])('a mute ends at a gap of a few minutes: at %s until %s', (time, end) => {
+    const mutes = [
+      { times: [{ from: 0, to: 8 * 60 + 5 }], location: 'UTC' },
+      { times: [{ from: 8 * 60 + 10, to: 12 * 60 + 5 }], location: 'UTC' },
+      { times: [{ from: 12 * 60 + 6, to: 24 * 60 }], location: 'UTC' },
+    ];
+    expect(iso(mutedUntil(mutes, at(`2026-07-01T${time}Z`)))).toBe(`2026-07-01T${end}:00.000Z`);
+  });
+
+  test('a mute ends at the first minute that it does not contain', () => {
+    const minutes = fc.integer({ min: 0, max: 1_440 });
+    const interval = fc
+      .tuple(minutes, minutes)
+      .filter(([from, to]) => from < to)
+      .map(([from, to]) => ({ times: [{ from, to }], location: LISBON }));
+    const time = fc.integer({ min: at('2026-03-28T00:00:00Z'), max: at('2026-03-30T00:00:00Z') });
+    fc.assert(
+      fc.property(fc.array(interval, { minLength: 1, maxLength: 4 }), time, (mutes, begin) => {
+        const isMuted = (ms: number) => mutes.some((mute) => contains(mute, ms));
+        const end = mutedUntil(mutes, begin);
+        if (end === null) return expect(isMuted(begin)).toBe(false);
+        let minute = Math.floor(begin / 60_000) * 60_000;
+        while (minute < begin + 8 * DAY && isMuted(Math.max(minute, begin))) minute += 60_000;
+        return expect(end - minute).toBeLessThan(minute < begin + 8 * DAY ? 1 : 15 * 60_000);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
   test('only time zones of the IANA database are locations', () => {
     expect(['Europe/Lisbon', 'UTC', 'Lisbon', ''].map(isLocation)).toEqual([
       true,

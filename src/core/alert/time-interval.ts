@@ -118,14 +118,16 @@ const FARTHEST_MS = 8 * DAY_MS;
 export function mutedUntil(intervals: readonly TimeInterval[], at: number): number | null {
   const isMuted = (time: number) => intervals.some((interval) => contains(interval, time));
   if (!isMuted(at)) return null;
-  // Bounds fall on minutes, and offsets of time zones are whole quarters of an hour.
+  // Offsets of time zones are whole quarters of an hour, so that bounds fall on the same minutes of a quarter everywhere.
   const quarter = 15 * MINUTE_MS;
-  let end = Math.floor(at / MINUTE_MS) * MINUTE_MS + MINUTE_MS;
-  while (end % quarter !== 0 && isMuted(end)) end += MINUTE_MS;
-  if (!isMuted(end)) return end;
-  while (end < at + FARTHEST_MS && isMuted(end)) end += quarter;
-  while (!isMuted(end - MINUTE_MS)) end -= MINUTE_MS;
-  return end;
+  const bounds = intervals.flatMap(({ times = [] }) => times.flatMap(({ from, to }) => [from, to]));
+  const steps = [...new Set([0, ...bounds.map((minute) => minute % 15)])].sort((a, b) => a - b);
+  for (let start = Math.floor(at / quarter) * quarter; ; start += quarter) {
+    for (const step of steps) {
+      const end = start + step * MINUTE_MS;
+      if (end > at && (end >= at + FARTHEST_MS || !isMuted(end))) return end;
+    }
+  }
 }
 
 /**

@@ -95,13 +95,14 @@ export class EventStore {
       filter.runs === undefined
         ? await this.ofAll(filter, page)
         : await this.ofRuns(filter.runs, filter, page);
+    // Of what is appended while chunks are read, a later one may be found and an earlier one missed.
+    const last = Number(end);
+    const known = items.filter(({ number }) => number <= last);
+    const isOver = next === null || (order === 'oldest' && Number(next) >= last);
     return {
-      items: items.map(({ number, item }) => ({
-        cursor: cursorAt(String(number)),
-        event: item,
-      })),
-      nextCursor: next === null ? null : cursorAt(next),
-      end: cursorAt(String(Math.max(Number(end), ...items.map(({ number }) => number)))),
+      items: known.map(({ number, item }) => ({ cursor: cursorAt(String(number)), event: item })),
+      nextCursor: isOver ? null : cursorAt(next),
+      end: cursorAt(end),
     };
   }
 
