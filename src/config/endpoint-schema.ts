@@ -14,7 +14,9 @@ import { ALL_SYSTEM_EVENTS, isEndpointPattern } from '../core/event/patterns.ts'
 import { formatDuration } from '../core/time.ts';
 import {
   duration,
+  EXPECTED_PERCENT,
   flag,
+  hasReadableUserinfo,
   optionalFlag,
   perSecond,
   wholeNumber,
@@ -254,6 +256,7 @@ const smtpUrl = z
   .string()
   .regex(/^smtps?:\/\/[^\s/]+\/?$/, 'expected an smtp:// or smtps:// URL')
   .refine((text) => URL.canParse(text), 'expected an smtp:// or smtps:// URL')
+  .refine(hasReadableUserinfo, EXPECTED_PERCENT)
   .register(presentations, { as: 'url' });
 
 const smtpHost = z

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { decodeEncryptionKey } from '../core/encryption-key.ts';
 import { URL_PLACEHOLDERS } from '../core/run/links.ts';
 import { parseSize, SIZE_HINT } from '../core/byte-size.ts';
+import { percentDecoded } from '../core/percent-encoding.ts';
 import { isLocation } from '../core/alert/time-interval.ts';
 import { DURATION_HINT, parseDuration } from '../core/time.ts';
 
@@ -134,6 +135,16 @@ function holdsNoUserinfo(text: string): boolean {
   return username === '' && password === '';
 }
 
+/** Whether the user name and password of a URL can be read. */
+export function hasReadableUserinfo(text: string): boolean {
+  if (!URL.canParse(text)) return true;
+  const { username, password } = new URL(text);
+  return percentDecoded(username) !== null && percentDecoded(password) !== null;
+}
+
+export const EXPECTED_PERCENT =
+  'a % in the user name or password is not followed by two hexadecimal digits; expected %25 for it';
+
 const httpUrl = z
   .url({ protocol: /^https?$/, error: 'expected an http:// or https:// URL' })
   .refine(holdsNoUserinfo, 'expected a URL without a user name and password');
@@ -141,6 +152,7 @@ const httpUrl = z
 /** Its user name and password, where it has them, are never shown. */
 export const proxyUrl = z
   .url({ protocol: /^https?$/, error: 'expected the http:// or https:// URL of a proxy' })
+  .refine(hasReadableUserinfo, EXPECTED_PERCENT)
   .register(presentations, { as: 'url' });
 
 /** A time zone of the IANA database. */

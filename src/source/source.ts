@@ -77,6 +77,8 @@ export class Source {
   private access: string;
   /** Why headers could not be read again; null where they could. */
   private headersProblem: string | null = null;
+  /** By the configuration that was read last, it is elsewhere after a restart. */
+  private isMoved = false;
   private chores: Periodic[] = [];
   /** Whether runs are read more rarely than they are to be. */
   private isRare = false;
@@ -254,14 +256,16 @@ export class Source {
     const hasChanged = this.limiter.change(limitOf(next));
     this.slots.shareWith(all);
     if (hasChanged) this.slots.free();
-    // A source of another type needs a restart, and its headers are not for this one.
-    if (next.type === this.config.type) {
-      this.useHeaders(this.process.kindOf(this.name, next).headers);
-    }
+    // Another type or URL needs a restart, and its headers are not for this one.
+    const { type, base_url: url } = this.config;
+    this.isMoved = next.type !== type || next.base_url !== url;
+    if (!this.isMoved) this.useHeaders(this.process.kindOf(this.name, next).headers);
+    else this.process.log.warn({ source: this.name }, 'source.headers_held');
   }
 
   /** Takes headers that come from files as they are now: tokens that something else renews live hours. */
   refreshHeaders(): void {
+    if (this.isMoved) return;
     const { headerFiles, log } = this.process;
     const read = headerFiles.reread(this.name);
     if (read === null) return;

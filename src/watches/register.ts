@@ -187,7 +187,9 @@ function attempt(
     steps.push({ at, step });
     watch = step.watch;
   }
-  const joins = joining.joinsOf(group.requests, watch as Watch);
+  // What is refused joins nothing.
+  const taken = group.requests.filter((asked) => steps.some(({ at }) => at === asked.at));
+  const joins = joining.joinsOf(taken, watch as Watch);
   const after = withJoined(watch as Watch, joins);
   const dueWithinMs = Math.min(...steps.map(({ step }) => step.dueWithinMs));
   const begins = steps.some(({ step }) => step.kind !== 'merged');

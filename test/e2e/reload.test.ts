@@ -251,6 +251,20 @@ test('a start with another key or URL tries the source at once, whatever was met
   await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
 });
 
+test('a new key that comes with a new URL is not sent to the old one', async () => {
+  const daemon = await start();
+  const elsewhere = { base_url: 'http://127.0.0.1:9', api_key: 'the-key-of-another' };
+  await daemon.configure(configOf({ sources: { default: elsewhere } }));
+  await hangUp(daemon, READ_AGAIN);
+  const [restart] = await waitFor(() => linesOf(daemon, /need a restart$/));
+  expect(restart?.['settings']).toContain('sources.default.base_url');
+  const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
+  await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id });
+  await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
+  expect(linesOf(daemon, /^source.unauthorized/)).toEqual([]);
+  expect(linesOf(daemon, /^source.headers_held/)).toMatchObject([{ source: 'default' }]);
+});
+
 test('a reload that takes the last token away is refused', async () => {
   const daemon = await withUsual();
   await daemon.configure(configOf({ auth: { tokens: [] } }, calm));

@@ -180,6 +180,18 @@ describe('batch', () => {
     expect(await register(['a', 'b'])).toEqual(['merged', 'merged']);
   });
 
+  test('a registration that is refused for its webhooks joins no batch', async () => {
+    const webhooks = Array.from({ length: 50 }, (_, at) =>
+      webhookTo(`https://a.example/${at}`, ['*']),
+    );
+    await register(['a'], null, webhooks);
+    await register(['b']);
+    const one = [webhookTo('https://a.example/more', ['*'])];
+    expect(await register(['a'], 'nightly', one)).toEqual(['too_many_webhooks']);
+    expect((await watches.get(key('a')))?.watch.batches).toEqual([]);
+    expect(await current()).toMatchObject({ joined: 1 });
+  });
+
   test('a list closes its batch in the step that writes the last of its runs', async () => {
     expect(await registerList(['a', 'b', 'c'])).toEqual(['created', 'created', 'created']);
     expect(await current()).toMatchObject({ state: 'closed', closedBy: 'closed', joined: 3 });

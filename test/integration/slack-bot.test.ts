@@ -107,6 +107,22 @@ test('an alert of a deleted Slack message gets a new message', async () => {
   expect(await redis.get(place)).toBe('C024BE91L 1503435956.000241');
 });
 
+test.each(['is_inactive', 'channel_not_found'])(
+  'an alert whose message is in a channel that is gone gets a new message: %s',
+  async (error) => {
+    await redis.set(keys.alertMessage('chat', 'alr_7f3a'), 'C0GONE 1500000000.000001');
+    const posted = { ok: true, channel: SLACK_CHANNEL.id, ts: '1503435956.000241' };
+    slack.answerBy(({ path }) => ({
+      status: 200,
+      body: path === '/chat.update' ? { ok: false, error } : posted,
+    }));
+    expect(await send(sampleAlert('alert.resolved'))).toMatchObject({ kind: 'delivered' });
+    expect(methods()).toEqual(['chat.update', 'chat.postMessage']);
+    expect(slack.requests[1]?.body).toMatchObject({ channel: SLACK_CHANNEL.name });
+    expect(slack.refusals.splice(0)).toEqual(['channel_not_found: C0GONE']);
+  },
+);
+
 test('a process that dies before it notes the message of an alert posts it twice at most', async () => {
   const killed = async () => {
     throw new Error('killed');
@@ -139,6 +155,8 @@ test.each([
   ['invalid_blocks', 'rejected'],
   ['token_revoked', 'refused'],
   ['internal_error', 'failed'],
+  ['external_channel_migrating', 'failed'],
+  ['message_limit_exceeded', 'throttled'],
   ['ratelimited', 'throttled'],
 ])('"%s" of the Web API of Slack: %s', async (error, kind) => {
   slack.answerBy(() => ({ status: 200, body: { ok: false, error } }));

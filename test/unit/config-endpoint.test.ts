@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { loadConfig } from '../../src/config/load.ts';
 import { formatProblem } from '../../src/config/problems.ts';
-import type { Config } from '../../src/config/schema.ts';
+import { configSchema, type Config } from '../../src/config/schema.ts';
 import { loadTlsFiles } from '../../src/config/tls-files.ts';
 import { headerProblem } from '../../src/deliver/channels/webhook.ts';
 import { CERT_FOR_LOCALHOST, TEST_CA, TEST_KEY } from '../support/certificates.ts';
@@ -215,4 +215,18 @@ describe('the TLS files of a webhook', () => {
       }),
     );
   });
+});
+
+test.each([
+  ['smtp://ops:100%sure@mail.example', { type: 'email', from: 'a@b.example', to: ['c@d.example'] }],
+])('a bare %% in the password of %s is refused', (url, endpoint) => {
+  const { error } = configSchema.safeParse({
+    data_dir: '/d',
+    endpoints: { mail: { ...endpoint, url } },
+    egress: { proxy: url.replace('smtp', 'http') },
+  });
+  expect(error?.issues.map(({ path, message }) => [path.join('.'), message])).toEqual([
+    ['endpoints.mail.url', expect.stringContaining('expected %25')],
+    ['egress.proxy', expect.stringContaining('expected %25')],
+  ]);
 });

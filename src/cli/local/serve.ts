@@ -97,7 +97,11 @@ export async function serve(
       // A terminal that was closed sends the same signal.
       if (terminal !== null && fd !== undefined && !isatty(fd)) return false;
       // One that comes during the start is served after it, by what the file says then.
-      void started.then((daemon) => daemon?.reload(load()));
+      void started.then(
+        (daemon) => daemon?.reload(load()),
+        // Why it did not start is said by the start itself.
+        () => undefined,
+      );
       return true;
     },
     exitNow,

@@ -215,7 +215,10 @@ function readAnswer({ answer }: HttpResult): SlackAnswer | null {
   return { ok: ok === 'true', error: field('error'), channel: field('channel'), ts: field('ts') };
 }
 
+/** The message of an alert cannot be changed any more, in a channel that is gone neither. */
 const LOST: ReadonlySet<string> = new Set([
+  'channel_not_found',
+  'is_inactive',
   'message_not_found',
   'cant_update_message',
   'edit_window_closed',
@@ -223,11 +226,19 @@ const LOST: ReadonlySet<string> = new Set([
 
 /** What passes by itself. */
 const PASSING: ReadonlySet<string> = new Set([
+  'external_channel_migrating',
   'fatal_error',
   'internal_error',
   'request_timeout',
   'service_unavailable',
   'team_added_to_org',
+]);
+
+/** Too many messages came in too short a time. */
+const THROTTLED: ReadonlySet<string> = new Set([
+  'message_limit_exceeded',
+  'rate_limited',
+  'ratelimited',
 ]);
 
 /** The token is no good any more, for whatever message. */
@@ -252,7 +263,7 @@ function outcomeOf(
   }
   const { error } = answer;
   const message = `Slack answered ${error}`;
-  if (error === 'ratelimited' || error === 'rate_limited') {
+  if (THROTTLED.has(error)) {
     return throttledBy(judgedAs({ kind: 'failed', message }, result));
   }
   const kind = PASSING.has(error) ? 'failed' : TOKEN_GONE.has(error) ? 'refused' : 'rejected';
