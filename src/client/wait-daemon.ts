@@ -40,6 +40,8 @@ interface DaemonObserverOptions {
   client: DaemonClient;
   runs: readonly RunRef[];
   throughFeedback: boolean;
+  /** False to go by what the daemon knows, also of a watch that has ended. @default true */
+  registers?: boolean;
   /** Ends all of it. */
   signal: AbortSignal;
   now: () => number;
@@ -194,20 +196,18 @@ class DaemonAccount implements RunAccount {
    * Registers the run without subscriptions unless it is watched, and requests a poll. A run that has ended is
    * registered where it may have begun another attempt since.
    */
-  async #enlist(): Promise<WatchView> {
-    const { client } = this.#options;
+  async #enlist(): Promise<WatchView | null> {
+    const { client, registers = true } = this.#options;
     const watch = await client.getWatch(this.#ref);
-    if (watch === null || watch.state === 'cancelled' || watch.state === 'expired') {
-      return this.#register(watch);
-    }
-    if (watch.state === 'finished' && watch.run?.attempt !== undefined) {
+    if (registers && (watch === null || isEndedEarly(watch))) return this.#register(watch);
+    if (registers && watch?.state === 'finished' && watch.run?.attempt !== undefined) {
       // A token that may only read is shown the attempt that is known.
       return this.#register(watch).catch((error: unknown) => {
         if (error instanceof RunwatchError && error.code === 'forbidden') return watch;
         throw error;
       });
     }
-    if (watch.state === 'active') {
+    if (watch?.state === 'active') {
       this.#stalePolls = watch.polls;
       // A token that may only read cannot request a poll; the daemon polls by itself before long.
       await client.pollNow(this.#ref).catch((error: unknown) => {
@@ -239,6 +239,11 @@ class DaemonAccount implements RunAccount {
     }
     throw error;
   }
+}
+
+/** Whether the watch ended before its run did. */
+function isEndedEarly({ state }: WatchView): boolean {
+  return state === 'cancelled' || state === 'expired';
 }
 
 const NOT_WATCHED = { code: 'watch_not_found', message: 'the daemon does not watch it any more' };

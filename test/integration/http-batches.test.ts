@@ -451,6 +451,36 @@ describe('batches at the command line', () => {
     ]);
   });
 
+  test('wait --batch takes an unwatched and an expired run as ended, and registers neither', async () => {
+    await registerAll(['a', 'b'], { batch: 'nightly', open: true });
+    await call('POST', '/v1/watches', {
+      run_id: 'c',
+      source: 'default',
+      batch: 'nightly',
+      timeout: '10m',
+    });
+    await call('POST', '/v1/batches/nightly/close');
+    await ends('a', 'completed');
+    await call('DELETE', '/v1/watches/b');
+    now += 3_600_000;
+    await stores.redis.set(stores.keys.clock, now);
+    await ends('c', 'running');
+    await judge.judgeDue();
+    const counts = { completed: 1, cancelled: 1, expired: 1 };
+    expect(await stateOf('nightly')).toMatchObject({ state: 'completed', by_status: counts });
+    const waited = await cli('wait --batch nightly --timeout 10s');
+    expect([waited.exitCode, waited.stdout.trimEnd().split('\n').sort()]).toEqual([
+      5,
+      ['a completed', 'b cannot_tell (its watch was cancelled)', 'c timed_out (its watch expired)'],
+    ]);
+    const { data } = (await call('GET', '/v1/watches')).body;
+    const states = data.map((watch: { run_id: string; state: string }) => [
+      watch.run_id,
+      watch.state,
+    ]);
+    expect(Object.fromEntries(states)).toEqual({ a: 'finished', b: 'cancelled', c: 'expired' });
+  });
+
   test('show names the batches of a run, if it is in any', async () => {
     await registerAll(['a'], { batch: 'nightly' });
     await registerAll(['a'], { batch: 'weekly' });

@@ -72,7 +72,8 @@ the batch is still open.
 A run that the daemon does not watch yet is watched from now on, which needs the scope write too. The
 watch notifies no endpoint and goes on when the wait ends early; \`runwatch unwatch\` ends it. Where no
 daemon answers and NOXUS_API_KEY is set, Noxus is asked directly. A run that has ended is polled once more where
-its source counts attempts, since another one may have begun; this needs the scope write, too.
+its source counts attempts, since another one may have begun; this needs the scope write, too. With --batch
+no run is watched anew: one that was unwatched counts as 5, one whose watch has expired as 124.
 
 Examples:
   runwatch wait run-1 && echo completed
@@ -108,7 +109,7 @@ async function wait(
   if (absence === null) {
     const resolver = { client: await cli.connectQuietly(flags), cli, source: flags.source };
     const known = await resolveKnownRuns(runIds, resolver);
-    return waitThroughDaemon(known, cli, flags, flags.timeout);
+    return waitThroughDaemon(known, cli, flags, { timeoutMs: flags.timeout });
   }
   if (flags.source !== undefined || cli.env.noxusApiKey() === undefined) {
     throw new RunwatchError(`${absence.message}, or NOXUS_API_KEY to ask Noxus itself`, {

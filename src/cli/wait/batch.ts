@@ -91,7 +91,11 @@ class BatchWait {
   #settle(runs: readonly RunRef[]): Promise<SettledRun[]> {
     const leftMs = this.#leftMs();
     const timeoutMs = leftMs === Infinity ? undefined : Math.max(1, Math.ceil(leftMs));
-    return settleThroughDaemon(runs, this.#cli, this.#flags, timeoutMs);
+    return settleThroughDaemon(runs, this.#cli, this.#flags, {
+      timeoutMs,
+      // A cancelled or expired member has ended; registered again, it would be active.
+      registers: false,
+    });
   }
 
   /** Runs that were not waited for yet. */

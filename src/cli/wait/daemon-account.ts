@@ -11,19 +11,25 @@ export interface DaemonWaitFlags extends DaemonFlags {
   json?: boolean;
 }
 
+interface DaemonWait {
+  /** Undefined to wait until the watches expire. */
+  timeoutMs?: number | undefined;
+  /** False to go by the watches as they are. @default true */
+  registers?: boolean;
+}
+
 /**
  * Waits for runs by the daemon's account of them.
  * @param runs of different ids
- * @param timeoutMs undefined to wait until the watches expire
  * @returns the exit code of the worst verdict
  */
 export async function waitThroughDaemon(
   runs: readonly RunRef[],
   cli: CommandLine,
   flags: DaemonWaitFlags,
-  timeoutMs?: number,
+  options: DaemonWait = {},
 ): Promise<number> {
-  const results = await settleThroughDaemon(runs, cli, flags, timeoutMs);
+  const results = await settleThroughDaemon(runs, cli, flags, options);
   return printResults(results, { cli, json: flags.json === true });
 }
 
@@ -32,7 +38,7 @@ export function settleThroughDaemon(
   runs: readonly RunRef[],
   cli: CommandLine,
   flags: DaemonWaitFlags,
-  timeoutMs?: number,
+  { timeoutMs, registers = true }: DaemonWait,
 ): Promise<SettledRun[]> {
   const ids = runs.map(({ runId }) => runId);
   if (new Set(ids).size < ids.length) {
@@ -48,6 +54,7 @@ export function settleThroughDaemon(
         client: await cli.connectQuietly(flags, { signal }),
         runs,
         throughFeedback: flags.throughFeedback === true,
+        registers,
         signal,
         now: cli.now,
         random: cli.random,
