@@ -1,7 +1,7 @@
 import type { z } from 'zod';
 import { RunwatchError } from '../core/errors.ts';
 import { problemSchema } from '../http/schemas/common.ts';
-import { describeProblem, notADaemon } from './errors.ts';
+import { describeProblem, unlikeADaemon } from './errors.ts';
 
 // Not in errors.ts: the command line loads that one as it starts, which must not load zod.
 
@@ -11,7 +11,7 @@ import { describeProblem, notADaemon } from './errors.ts';
  */
 export function problemError(url: string, status: number, body: unknown): RunwatchError {
   if (misfit(body, problemSchema) !== null) {
-    return notADaemon(url, `it answered ${status} without a problem document`);
+    return unlikeADaemon(url, status, `it answered ${status} without a problem document`);
   }
   if (status === 401) {
     return new RunwatchError(

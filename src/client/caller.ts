@@ -104,7 +104,8 @@ export class Caller {
   async get<Schema extends z.ZodType>(path: string, schema: Schema, query: Query, also: number) {
     const call = { query, signal: this.#signal };
     const { status, body } = await this.#transport.request('GET', path, call);
-    if ((status < 200 || status >= 300) && status !== also) {
+    const isOk = status >= 200 && status < 300;
+    if (!isOk && (status !== also || misfit(body, schema) !== null)) {
       throw problemError(this.#transport.url, status, body);
     }
     return this.#checked(body, schema);

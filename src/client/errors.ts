@@ -30,6 +30,18 @@ export function withoutPasswords(text: string): string {
   return text.replace(/\/\/[^\s/@]{1,512}@/g, '//[redacted]@');
 }
 
+/** What proxies answer for a server that does not: Bad Gateway, Service Unavailable, Gateway Timeout. */
+const GATEWAY_STATUSES: ReadonlySet<number> = new Set([502, 503, 504]);
+
+/** The error that an answer stands for which is no problem document, as each error of a daemon is. */
+export function unlikeADaemon(url: string, status: number, why: string): RunwatchError {
+  if (!GATEWAY_STATUSES.has(status)) return notADaemon(url, why);
+  return new RunwatchError(
+    `a proxy answers ${status} for the daemon at ${url}; see that the daemon runs, or set RUNWATCH_URL`,
+    { code: 'daemon_unreachable', retriable: true },
+  );
+}
+
 export function notADaemon(url: string, why: string): RunwatchError {
   return new RunwatchError(
     `what answers at ${url} does not look like a runwatch daemon: ${why}; check RUNWATCH_URL`,

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AbortError, got, RequestError, TimeoutError, type Response } from 'got';
 import { isLoopback } from '../config/hosts.ts';
 import { isNetworkError, RunwatchError } from '../core/errors.ts';
-import { notADaemon, withoutPasswords } from './errors.ts';
+import { unlikeADaemon, withoutPasswords } from './errors.ts';
 import { queryFields, type Query } from './query.ts';
 
 /** Requests to the daemon that run at the same time, at most. */
@@ -117,7 +117,7 @@ export function createTransport(settings: DaemonSettings): Transport {
       const sendSafely = () => (once ? repeatBroken(sendOnce, signal) : sendOnce());
       const send = () => repeatThrottled(sendSafely, signal);
       const answer = await startup.through(send, signal).catch(fail(url));
-      return { status: answer.statusCode, body: parseBody(answer.body, url) };
+      return { status: answer.statusCode, body: parseBody(answer, url) };
     },
     async open(path, { query, signal, headers }) {
       const stream = client.stream(address(base, path, query), {
@@ -253,12 +253,14 @@ function address(base: URL, path: string, query: Query = {}): URL {
   return url;
 }
 
-function parseBody(text: string, url: string): unknown {
-  if (text === '') return undefined;
+function parseBody({ statusCode, body }: Response<string>, url: string): unknown {
+  if (body === '') return undefined;
   try {
-    return JSON.parse(text);
+    return JSON.parse(body);
   } catch (error) {
-    if (error instanceof SyntaxError) throw notADaemon(url, 'its answer is not JSON');
+    if (error instanceof SyntaxError) {
+      throw unlikeADaemon(url, statusCode, 'its answer is not JSON');
+    }
     throw error;
   }
 }

@@ -42,6 +42,8 @@ interface DaemonObserverOptions {
   throughFeedback: boolean;
   /** False to go by what the daemon knows, also of a watch that has ended. @default true */
   registers?: boolean;
+  /** Whether the daemon has answered the caller: before, an error ends the wait at once. @default false */
+  hasAnswered?: boolean;
   /** Ends all of it. */
   signal: AbortSignal;
   now: () => number;
@@ -58,9 +60,12 @@ interface DaemonObserverOptions {
 export function createDaemonObserver(options: DaemonObserverOptions): WaitObserver {
   const byId = new Map(options.runs.map((run) => [run.runId, run]));
   const stream = new RunStream(options);
+  const contact = { hasAnswered: options.hasAnswered ?? false };
   const accounts = {
-    open: (runId: string) =>
-      new DaemonAccount(options, stream, byId.get(runId) ?? { runId, source: undefined }),
+    open(runId: string) {
+      const run = byId.get(runId) ?? { runId, source: undefined };
+      return new DaemonAccount(options, { stream, contact, run });
+    },
     close: () => stream.close(),
   };
   return new WaitObserver(accounts, options.throughFeedback);
@@ -128,10 +133,16 @@ class RunStream {
   }
 }
 
+/** Whether the daemon has answered a request about any of the runs. */
+interface Contact {
+  hasAnswered: boolean;
+}
+
 /** What the daemon's watch shows of a run. */
 class DaemonAccount implements RunAccount {
   readonly #options: DaemonObserverOptions;
   readonly #stream: RunStream;
+  readonly #contact: Contact;
   readonly #ref: RunRef;
   readonly #pace: WaitPace;
   /** Since when nothing could be learned of the run; null while something can. */
@@ -142,9 +153,13 @@ class DaemonAccount implements RunAccount {
   #watch: WatchView | null = null;
   #view: RunView = { state: 'active', run: null, trouble: null };
 
-  constructor(options: DaemonObserverOptions, stream: RunStream, run: RunRef) {
+  constructor(
+    options: DaemonObserverOptions,
+    { stream, contact, run }: { stream: RunStream; contact: Contact; run: RunRef },
+  ) {
     this.#options = options;
     this.#stream = stream;
+    this.#contact = contact;
     this.#ref = run;
     this.#pace = options.pace ?? paceFor(options.runs.length);
   }
@@ -155,18 +170,19 @@ class DaemonAccount implements RunAccount {
       // The events of the first poll are wanted, too.
       if (isFirst && this.#options.onEvent !== undefined) await this.#stream.begun;
       const found = await (isFirst ? this.#enlist() : this.#options.client.getWatch(this.#ref));
+      this.#contact.hasAnswered = true;
       if (found === null) return cannotTell(NOT_WATCHED);
       this.#watch = found;
       const before = this.#view;
       this.#view = viewOf(found);
       if (!isFirst) await this.#untilBrought(before, found.run_id);
     } catch (error) {
-      if (this.#watch === null) throw error;
+      if (!this.#contact.hasAnswered) throw error;
       this.#view = { ...this.#view, trouble: this.#passing(error) };
     }
     return {
       view: this.#view,
-      isStale: this.#watch.polls === this.#stalePolls,
+      isStale: this.#watch?.polls === this.#stalePolls,
       isHopeless: this.#troubleMs() >= this.#pace.patienceMs,
     };
   }

@@ -112,6 +112,16 @@ test('doctor names what is wrong with its cure, and exits 1', async () => {
   }
 });
 
+test.each([
+  ['a page', '<html>'],
+  ['other JSON', { message: 'no server' }],
+])('doctor names a proxy that answers for the daemon with %s', async (_what, body) => {
+  daemon.on('GET /readyz', { status: 503, body });
+  const { stdout, exitCode } = await doctor();
+  expect(exitCode).toBe(1);
+  expect(stdout).toContain(`✘ daemon: a proxy answers 503 for the daemon at ${daemon.url}\n`);
+});
+
 test('doctor without a daemon asks Redis and the sources itself', async () => {
   await daemon.close();
   const { stdout, exitCode } = await doctor();

@@ -70,6 +70,23 @@ describe.each(VERBS)('runwatch %j', (args, route, failure) => {
     ],
     ['HTML', { status: 200, body: '<html>', contentType: 'text/html' }, 'not look like a runwatch'],
     ['other JSON', { status: 200, body: { hello: 1 } }, 'not look like a runwatch'],
+    [
+      'HTML with 502',
+      { status: 502, body: '<html>', contentType: 'text/html' },
+      'a proxy answers 502',
+    ],
+    [
+      'HTML with 503',
+      { status: 503, body: '<html>', contentType: 'text/html' },
+      'a proxy answers 503',
+    ],
+    ['other JSON with 504', { status: 504, body: { message: 'late' } }, 'a proxy answers 504'],
+    ['nothing with 502', { status: 502 }, 'a proxy answers 502'],
+    [
+      'HTML with 500',
+      { status: 500, body: '<html>', contentType: 'text/html' },
+      'not look like a runwatch',
+    ],
     ['a redirect', { status: 302 }, 'not look like a runwatch'],
     ['a 404 of a web server', { status: 404, body: 'Not found' }, 'not look like a runwatch'],
     ['a 404 of an API', { status: 404, body: { error: 'no route' } }, 'not look like a runwatch'],

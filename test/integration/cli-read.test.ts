@@ -16,7 +16,12 @@ import {
 } from '../support/api-samples.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
 import { NOTHING_GIVEN } from '../support/builders.ts';
-import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import {
+  problem,
+  startFakeDaemon,
+  type FakeAnswer,
+  type FakeDaemon,
+} from '../support/fake-daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
@@ -205,14 +210,16 @@ describe('runwatch list', () => {
   });
 
   test('list --watch off a terminal prints a list below the other at each change', async () => {
-    const statuses = ['running', 'running', 'completed'].map((status) =>
+    const answers: FakeAnswer[] = ['running', 'running', 'completed'].map((status) =>
       page(sampleWatch({ run: sampleRun({ status }) })),
     );
-    daemon.on('GET /v1/watches', () => statuses.shift() ?? problem(503, 'starting', 'it starts'));
+    answers.push({ status: 502, body: '<html>', contentType: 'text/html' });
+    daemon.on('GET /v1/watches', () => answers.shift() ?? problem(503, 'starting', 'it starts'));
     const run = startCli(['list', '--watch'], { env: { RUNWATCH_URL: daemon.url } });
     await waitFor(() => run.stderr().includes('it starts'));
     run.interrupt();
     expect(await run.exitCode).toBe(130);
+    expect(run.stderr()).toContain('a proxy answers 502');
     expect(run.stdout()).not.toContain('\u001b');
     const lists = run.stdout().trimEnd().split('\n\n');
     expect(lists).toHaveLength(2);
@@ -510,6 +517,25 @@ describe('runwatch events', () => {
       'evt_2',
     ]);
     expect(run.stderr().trim().split('\n')).toHaveLength(2);
+  });
+
+  test('events --follow goes on while a proxy answers for the daemon', async () => {
+    const run = startCli(['events', '--follow'], { env: { RUNWATCH_URL: daemon.url } });
+    await waitFor(() => daemon.streams() === 1);
+    const answers = [
+      { status: 502, body: '<html>', contentType: 'text/html' },
+      { status: 503, body: { message: 'no server' } },
+      problem(503, 'starting', 'it starts'),
+    ];
+    const asked: number[] = [];
+    daemon.on('GET /v1/events/stream', () => {
+      asked.push(answers.length);
+      return answers.shift() ?? problem(401, 'unauthorized', 'no');
+    });
+    daemon.cutStreams();
+    expect(await run.exitCode).toBe(1);
+    expect(asked).toEqual([3, 2, 1, 0]);
+    expect(run.stderr()).toContain('The daemon is away');
   });
 
   test('events --follow resumes at the first cursor when no event came', async () => {

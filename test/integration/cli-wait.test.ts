@@ -9,7 +9,12 @@ import type { WatchView } from '../../src/client/types.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
-import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import {
+  problem,
+  startFakeDaemon,
+  type FakeAnswer,
+  type FakeDaemon,
+} from '../support/fake-daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
@@ -363,7 +368,39 @@ describe('the events of runs that a program waits for', () => {
   });
 });
 
+const PROXY_PAGE: FakeAnswer = { status: 502, body: '<html>', contentType: 'text/html' };
+
+/** Observes runs of the daemon one by one. */
+function waitingFor(ids: string[], signal: AbortSignal, { patienceMs = 60_000 } = {}) {
+  const views: RunView[] = [];
+  const observer = createDaemonObserver({
+    client: clientUntil(signal),
+    runs: ids.map((runId) => ({ runId, source: undefined })),
+    throughFeedback: false,
+    signal,
+    now: Date.now,
+    random: () => 0,
+    pace: { firstCheckMs: 10, recheckMs: 10, patienceMs },
+  });
+  return {
+    views,
+    settleRun: (runId: string) => observer.settle(runId, (view) => views.push(view)),
+  };
+}
+
 describe('trouble while waiting', () => {
+  test('wait goes on while a proxy answers 502', async () => {
+    serve(sampleWatch());
+    const { result } = await settle({ patienceMs: 60_000 }, async (views) => {
+      await waitFor(() => views.length > 0);
+      daemon.on('GET /v1/watches/run-1', PROXY_PAGE);
+      await waitFor(() => views.at(-1)?.trouble?.code === 'daemon_unreachable');
+      expect(views.at(-1)?.trouble?.message).toContain('a proxy answers 502');
+      serve(settledWatch('run-1', 'completed'));
+    });
+    expect(result.kind).toBe('completed');
+  });
+
   test('wait goes on when the daemon restarts', async () => {
     serve(sampleWatch());
     const { result } = await settle({ patienceMs: 60_000 }, async (views) => {
@@ -375,6 +412,61 @@ describe('trouble while waiting', () => {
       serve(settledWatch('run-1', 'completed'));
     });
     expect(result.kind).toBe('completed');
+  });
+
+  test.each<[string, FakeAnswer | 'cut']>([
+    ['a proxy answers 502', PROXY_PAGE],
+    ['the connection breaks', 'cut'],
+    ['the daemon answers 503', problem(503, 'redis_away', 'Redis is away')],
+  ])('wait goes on where %s before a run was read', async (_what, answer) => {
+    serve(settledWatch('run-2', 'completed'));
+    const answers = [answer, answer, answer];
+    const settled = { status: 200, body: settledWatch('run-1', 'failed') };
+    daemon.on('GET /v1/watches/run-1', () => answers.shift() ?? settled);
+    const stop = new AbortController();
+    const { settleRun, views } = waitingFor(['run-2', 'run-1'], stop.signal);
+    expect(await settleRun('run-2')).toMatchObject({ kind: 'completed' });
+    expect(await settleRun('run-1')).toMatchObject({ kind: 'failed' });
+    stop.abort();
+    const troubles = views.map(({ run, trouble }) => run === null && trouble !== null);
+    expect(troubles).toEqual([false, true, true, true, false]);
+  });
+
+  test('wait cannot tell of a run that could not be read for too long', async () => {
+    serve(settledWatch('run-2', 'completed'));
+    daemon.on('GET /v1/watches/run-1', PROXY_PAGE);
+    const stop = new AbortController();
+    const { settleRun } = waitingFor(['run-2', 'run-1'], stop.signal, { patienceMs: 100 });
+    await settleRun('run-2');
+    expect(await settleRun('run-1')).toMatchObject({
+      kind: 'cannot_tell',
+      reason: {
+        code: 'daemon_unreachable',
+        message: expect.stringContaining('a proxy answers 502'),
+      },
+    });
+    stop.abort();
+  });
+
+  test('wait fails at once where nothing has answered yet', async () => {
+    daemon.on('GET /v1/watches/run-1', PROXY_PAGE);
+    const stop = new AbortController();
+    const { settleRun } = waitingFor(['run-1'], stop.signal);
+    await expect(settleRun('run-1')).rejects.toMatchObject({ code: 'daemon_unreachable' });
+    stop.abort();
+  });
+
+  test('wait asks again where one of several runs cannot be read at first', async () => {
+    serve(settledWatch('run-1', 'completed'));
+    serve(settledWatch('run-2', 'completed'));
+    const answers: FakeAnswer[] = [PROXY_PAGE];
+    daemon.on(
+      'GET /v1/watches/run-2',
+      () => answers.shift() ?? { status: 200, body: settledWatch('run-2', 'completed') },
+    );
+    const { exitCode, stdout, stderr } = await wait('run-1', 'run-2');
+    expect([exitCode, stdout]).toEqual([0, 'run-1 completed\nrun-2 completed\n']);
+    expect(stderr).toContain('run-2 not seen yet (a proxy answers 502');
   });
 
   test('wait cannot tell when the daemon is away for too long', async () => {

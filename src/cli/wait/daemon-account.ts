@@ -55,6 +55,8 @@ export function settleThroughDaemon(
         runs,
         throughFeedback: flags.throughFeedback === true,
         registers,
+        // Each verb that waits has asked for something before.
+        hasAnswered: true,
         signal,
         now: cli.now,
         random: cli.random,
