@@ -5,7 +5,7 @@ import { createDaemonClient, type DaemonClient } from '../../src/client/client.t
 import { createDaemonObserver } from '../../src/client/wait-daemon.ts';
 import type { RunReaderSettings } from '../../src/cli/local/run-reader.ts';
 import type { RunView } from '../../src/client/wait-verdict.ts';
-import type { WatchView } from '../../src/client/types.ts';
+import type { OneBatchView, WatchView } from '../../src/client/types.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/api-samples.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
@@ -525,6 +525,51 @@ function readers(outcome: PollResult) {
   };
   return { state, local: { createRunReader } };
 }
+
+describe('waiting for a batch', () => {
+  const batch: OneBatchView = {
+    id: 'bat_1',
+    name: 'nightly',
+    sources: null,
+    state: 'open',
+    closed_by: null,
+    total: 1,
+    expected: null,
+    max_failed: null,
+    by_status: { completed: 1 },
+    failed: [],
+    endpoints: null,
+    webhook: null,
+    created_at: '2025-05-04T09:00:00.000Z',
+    failed_at: null,
+    completed_at: null,
+  };
+
+  test.each<[string, FakeAnswer | 'cut' | 'hang']>([
+    ['a daemon that is away', 'cut'],
+    ['a daemon that hangs', 'hang'],
+    ['a proxy that answers 502', PROXY_PAGE],
+  ])('wait --batch --timeout exits 124 for %s, with the results so far', async (_what, answer) => {
+    const ended = settledWatch('run-1', 'completed');
+    serve(ended);
+    daemon.on('GET /v1/batches/nightly', { status: 200, body: batch });
+    daemon.on('GET /v1/watches', { status: 200, body: { data: [ended], next_cursor: null } });
+    let reads = 0;
+    daemon.on('GET /v1/batches/bat_1', () => {
+      reads += 1;
+      if (reads > 1) return answer;
+      return { status: 200, body: batch };
+    });
+    const result = await wait('--batch', 'nightly', '--timeout', '2s', '--json');
+    expect(result.exitCode).toBe(124);
+    expect(reads).toBeGreaterThan(1);
+    expect(JSON.parse(result.stdout)).toMatchObject({
+      exit_code: 124,
+      batch: { name: 'nightly', state: 'open' },
+      results: [{ run_id: 'run-1', result: 'completed' }],
+    });
+  });
+});
 
 describe('without a daemon', () => {
   const completed: PollResult = { kind: 'run', run: sampleRun({ status: 'completed' }) };

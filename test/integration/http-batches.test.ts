@@ -439,6 +439,41 @@ describe('batches at the command line', () => {
     ]);
   });
 
+  test.each([
+    ['failed', 1],
+    ['stopped', 3],
+  ])('wait --batch counts a run that %s and is forgotten', async (status, exitCode) => {
+    await registerAll(['a', 'b'], { batch: 'nightly' });
+    await ends('a', 'completed');
+    await ends('b', status);
+    await judge.judgeDue();
+    const forgotten = await stores.retention.forget({ source: 'default', runId: 'b' });
+    expect(forgotten).toBe('forgotten');
+    const waited = await cli('wait --batch nightly');
+    expect([waited.exitCode, waited.stdout]).toEqual([exitCode, 'a completed\n']);
+    expect(waited.stderr).toContain('Some runs of nightly are forgotten; of 2, 1 completed, ');
+    expect((await cli('wait --batch nightly --source default')).exitCode).toBe(0);
+  });
+
+  test('wait --batch --any ends with a run that joins later and ends first', async () => {
+    await registerAll(['a'], { batch: 'nightly', open: true });
+    const wait = startCli(['wait', '--batch', 'nightly', '--any'], { env: env() });
+    await waitFor(() => wait.stderr().includes('a not seen yet'), { describe: 'the read of a' });
+    await registerAll(['b'], { batch: 'nightly', open: true });
+    await ends('b', 'failed');
+    await waitFor(() => wait.stdout() !== '', { describe: 'the result of b' });
+    expect([await wait.exitCode, wait.stdout()]).toEqual([1, 'b failed\n']);
+  });
+
+  test('wait --batch --any with --timeout exits 124 while no run has ended', async () => {
+    await registerAll(['a'], { batch: 'nightly', open: true });
+    const waited = await cli('wait --batch nightly --any --timeout 2500ms');
+    expect([waited.exitCode, waited.stdout]).toEqual([
+      124,
+      'a timed_out (the time for waiting is up)\n',
+    ]);
+  });
+
   test('wait --batch exits 5 where the batch is deleted meanwhile', async () => {
     await call('PUT', '/v1/batches/nightly', {});
     const { id } = await stateOf('nightly');

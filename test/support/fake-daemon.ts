@@ -17,8 +17,8 @@ export interface FakeAnswer {
   headers?: Record<string, string>;
 }
 
-/** `cut`: the connection breaks before an answer. */
-type Responder = (request: FakeRequest) => FakeAnswer | 'cut';
+/** `cut`: the connection breaks before an answer; `hang`: none comes. */
+type Responder = (request: FakeRequest) => FakeAnswer | 'cut' | 'hang';
 
 /** A daemon that answers as a test defines, and records its requests. */
 export interface FakeDaemon {
@@ -65,7 +65,7 @@ export async function startFakeDaemon(port = 0): Promise<FakeDaemon> {
     } else {
       const given = responder?.(request) ?? problem(404, 'not_found', 'not here');
       if (given === 'cut') response.destroy();
-      else answer(response, given);
+      else if (given !== 'hang') answer(response, given);
     }
   };
   server.listen(port, '127.0.0.1');

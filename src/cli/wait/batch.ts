@@ -29,11 +29,10 @@ export async function waitForBatch(
   flags: BatchWaitFlags,
   named: string,
 ): Promise<number> {
-  const client = await cli.connect(flags);
-  const { id, name } = await batchOf(client, named);
-  const wait = new BatchWait(cli, flags, { client, id });
+  const first = await batchOf(await cli.connect(flags), named);
+  const wait = new BatchWait(cli, flags, first);
   const { batch, verdict } = await wait.done();
-  const about = { name, state: batch.state, verdict };
+  const about = { name: first.name, state: batch.state, verdict };
   return printResults(wait.results, { cli, json: flags.json === true, batch: about });
 }
 
@@ -53,38 +52,89 @@ class BatchWait {
   readonly results: SettledRun[] = [];
   readonly #cli: CommandLine;
   readonly #flags: BatchWaitFlags;
-  readonly #client: RunwatchClient;
-  readonly #id: string;
   readonly #endsAt: number;
+  /** Aborts when the time for the wait is up. */
+  readonly #deadline: AbortSignal | undefined;
+  /** Ends requests and pauses: Ctrl-C, or the deadline. */
+  readonly #signal: AbortSignal;
+  /** Ends the waits for runs that a wait for any has no use for. */
+  readonly #ends = new AbortController();
+  /** Waits for runs that go on while others may join; with `any` alone. */
+  readonly #going: Promise<SettledRun[]>[] = [];
   readonly #known = new Set<string>();
+  /** As it was read last. */
+  #batch: OneBatchView;
   #isNoted = false;
 
-  constructor(
-    cli: CommandLine,
-    flags: BatchWaitFlags,
-    { client, id }: { client: RunwatchClient; id: string },
-  ) {
+  constructor(cli: CommandLine, flags: BatchWaitFlags, batch: OneBatchView) {
+    const { timeout } = flags;
     this.#cli = cli;
     this.#flags = flags;
-    this.#client = client;
-    this.#id = id;
-    this.#endsAt = performance.now() + (flags.timeout ?? Infinity);
+    this.#batch = batch;
+    this.#endsAt = performance.now() + (timeout ?? Infinity);
+    this.#deadline = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
+    this.#signal = AbortSignal.any([cli.signal, ...(this.#deadline ? [this.#deadline] : [])]);
   }
 
   async done(): Promise<BatchEnd> {
+    try {
+      const verdict = await this.#follow();
+      return { batch: this.#batch, verdict };
+    } catch (error) {
+      if (this.#deadline?.aborted !== true || this.#cli.signal.aborted) throw error;
+      // These end in time of their own accord.
+      if (this.#going.length > 0) this.results.push(...(await Promise.race(this.#going)));
+      return { batch: this.#batch, verdict: 'timed_out' };
+    } finally {
+      this.#ends.abort();
+    }
+  }
+
+  async #follow(): Promise<VerdictKind | null> {
+    const client = await this.#cli.connectQuietly(this.#flags, { signal: this.#signal });
     for (let listed = -1; ;) {
       // Before its runs: once it is closed, no other joins.
-      const batch = await this.#patiently(() => batchOf(this.#client, this.#id));
+      const batch = await this.#patiently(() => batchOf(client, this.#batch.id));
+      this.#batch = batch;
       const isKnown = batch.state === 'open' && batch.total === listed;
-      const fresh = isKnown ? [] : await this.#joined();
+      const fresh = isKnown ? [] : await this.#joined(client);
       listed = batch.total;
-      if (fresh.length > 0) this.results.push(...(await this.#settle(fresh)));
-      if (this.#flags.any === true && this.results.length > 0) return { batch, verdict: null };
-      if (fresh.length > 0) continue;
-      if (batch.state !== 'open') return { batch, verdict: this.#verdictOn(batch) };
-      if (this.#leftMs() <= 0) return { batch, verdict: 'timed_out' };
+      if (this.#flags.any === true) {
+        this.results.push(...(await this.#firstOf(fresh, batch.state === 'open')));
+        if (this.results.length > 0) return null;
+        if (this.#going.length > 0) continue;
+      } else if (fresh.length > 0) {
+        this.results.push(...(await this.#settle(fresh)));
+        continue;
+      }
+      if (batch.state !== 'open') return this.#verdictOn(batch);
       this.#noteOpen(batch);
-      await this.#pause(Math.min(REREAD_MS, this.#leftMs()));
+      await this.#pause(REREAD_MS);
+    }
+  }
+
+  /**
+   * The first of all runs that there is a verdict on.
+   * @param mayGrow gives nothing after a while, as another run may have joined
+   */
+  async #firstOf(fresh: readonly RunRef[], mayGrow: boolean): Promise<SettledRun[]> {
+    if (fresh.length > 0) {
+      const wait = this.#settle(fresh);
+      // Only the first is of interest, and the others are ended.
+      wait.catch(() => undefined);
+      this.#going.push(wait);
+    }
+    if (this.#going.length === 0) return [];
+    const over = new AbortController();
+    const signal = AbortSignal.any([this.#signal, over.signal]);
+    const pause = async () => {
+      await sleep(REREAD_MS, undefined, { signal });
+      return [];
+    };
+    try {
+      return await Promise.race([...this.#going, ...(mayGrow ? [pause()] : [])]);
+    } finally {
+      over.abort();
     }
   }
 
@@ -95,14 +145,17 @@ class BatchWait {
       timeoutMs,
       // A cancelled or expired member has ended; registered again, it would be active.
       registers: false,
+      signal: AbortSignal.any([this.#cli.signal, this.#ends.signal]),
+      // Bars of two waits side by side would overwrite each other.
+      isQuiet: this.#going.length > 0 && this.#cli.io.stderr.isTty,
     });
   }
 
   /** Runs that were not waited for yet. */
-  async #joined(): Promise<RunRef[]> {
-    const query = { batch: this.#id, source: this.#flags.source };
+  async #joined(client: RunwatchClient): Promise<RunRef[]> {
+    const query = { batch: this.#batch.id, source: this.#flags.source };
     const { data } = await this.#patiently(() =>
-      collectPages((page) => this.#client.listWatches({ ...query, ...page }), Infinity),
+      collectPages((page) => client.listWatches({ ...query, ...page }), Infinity),
     );
     return data.flatMap(({ run_id: runId, source }) => {
       const key = `${source}/${runId}`;
@@ -113,19 +166,23 @@ class BatchWait {
   }
 
   /** Of a batch whose runs are forgotten, its counts say what became of them. */
-  #verdictOn({ name, total, by_status: counts }: OneBatchView): VerdictKind | null {
-    if (this.results.length > 0) return null;
+  #verdictOn({ name, state, total, by_status: counts }: OneBatchView): VerdictKind | null {
     const { source } = this.#flags;
+    const known = this.results.length;
+    const isAllKnown = known >= total || source !== undefined || state !== 'completed';
+    if (known > 0 && isAllKnown) return null;
     if (total === 0 || source !== undefined) {
       const of = source === undefined ? '' : ` of the source "${plain(source)}"`;
       throw usageError(`no run${of} has joined the batch "${plain(name)}", and none can any more`);
     }
     const { completed = 0, failed = 0, stopped = 0 } = counts;
     const text = `${completed} completed, ${failed} failed, ${stopped} stopped`;
-    note(this.#cli.io.stderr, `The runs of ${plain(name)} are forgotten; of ${total}, ${text}.`);
-    if (failed > 0) return 'failed';
-    if (stopped > 0) return 'stopped';
-    return completed === total ? 'completed' : 'cannot_tell';
+    const which = known === 0 ? 'The' : 'Some';
+    note(
+      this.#cli.io.stderr,
+      `${which} runs of ${plain(name)} are forgotten; of ${total}, ${text}.`,
+    );
+    return verdictByCounts(counts, total);
   }
 
   #noteOpen({ name, total }: OneBatchView): void {
@@ -142,12 +199,12 @@ class BatchWait {
   }
 
   async #pause(ms: number): Promise<void> {
-    await sleep(Math.max(0, ms), undefined, { signal: this.#cli.signal });
+    await sleep(ms, undefined, { signal: this.#signal });
   }
 
-  /** Reads again where the daemon does not answer, as far as the time for that and for the wait reach. */
+  /** Reads again where the daemon does not answer, for as long as its patience and the wait reach. */
   async #patiently<Found>(read: () => Promise<Found>): Promise<Found> {
-    const until = Math.min(performance.now() + PATIENCE_MS, this.#endsAt);
+    const until = performance.now() + PATIENCE_MS;
     for (;;) {
       try {
         return await read();
@@ -158,4 +215,11 @@ class BatchWait {
       await this.#pause(REREAD_MS);
     }
   }
+}
+
+function verdictByCounts(counts: OneBatchView['by_status'], total: number): VerdictKind {
+  const { completed = 0, failed = 0, stopped = 0 } = counts;
+  if (failed > 0) return 'failed';
+  if (stopped > 0) return 'stopped';
+  return completed === total ? 'completed' : 'cannot_tell';
 }

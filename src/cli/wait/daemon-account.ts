@@ -16,6 +16,10 @@ interface DaemonWait {
   timeoutMs?: number | undefined;
   /** False to go by the watches as they are. @default true */
   registers?: boolean;
+  /** Ends it by an error. @default that of the command line */
+  signal?: AbortSignal;
+  /** True to show nothing of how the runs come on. */
+  isQuiet?: boolean;
 }
 
 /**
@@ -38,7 +42,7 @@ export function settleThroughDaemon(
   runs: readonly RunRef[],
   cli: CommandLine,
   flags: DaemonWaitFlags,
-  { timeoutMs, registers = true }: DaemonWait,
+  { timeoutMs, registers = true, signal: ends, isQuiet }: DaemonWait,
 ): Promise<SettledRun[]> {
   const ids = runs.map(({ runId }) => runId);
   if (new Set(ids).size < ids.length) {
@@ -48,6 +52,8 @@ export function settleThroughDaemon(
     cli,
     any: flags.any,
     timeoutMs,
+    signal: ends,
+    isQuiet,
     openObserver: async (signal) => {
       const { createDaemonObserver } = await import('../../client/wait-daemon.ts');
       return createDaemonObserver({

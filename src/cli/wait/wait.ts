@@ -24,6 +24,10 @@ interface WaitOptions {
   any?: boolean | undefined;
   /** Undefined to wait for as long as it takes. */
   timeoutMs: number | undefined;
+  /** Ends it by an error. @default that of the command line */
+  signal?: AbortSignal | undefined;
+  /** True to show nothing of how the runs come on. */
+  isQuiet?: boolean | undefined;
 }
 
 /**
@@ -41,15 +45,16 @@ export async function waitForRuns(
 /** Waits for runs and shows how they come on. */
 export async function settleShown(
   runIds: readonly string[],
-  { cli, openObserver, any, timeoutMs }: Omit<WaitOptions, 'json'>,
+  options: Omit<WaitOptions, 'json'>,
 ): Promise<SettledRun[]> {
-  const display = await createWaitDisplay(cli.io.stderr, runIds);
+  const { cli, openObserver, any, timeoutMs, signal = cli.signal, isQuiet = false } = options;
+  const display = isQuiet ? NO_DISPLAY : await createWaitDisplay(cli.io.stderr, runIds);
   try {
     return await settleRuns(runIds, {
       openObserver,
       any,
       timeoutMs,
-      signal: cli.signal,
+      signal,
       onUpdate: (runId, view) => display.update(runId, view),
       onVerdict: (runId, verdict) => display.settle(runId, verdict),
     });
@@ -104,6 +109,12 @@ interface WaitDisplay {
   /** May be called twice. */
   stop(): void;
 }
+
+const NO_DISPLAY: WaitDisplay = {
+  update: () => undefined,
+  settle: () => undefined,
+  stop: () => undefined,
+};
 
 /** More bars than this do not fit a screen; then one bar counts the runs that are settled. */
 const MOST_BARS = 12;
