@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import type { DaemonClient, FailedRuns, RunwatchClient } from '../client/client.ts';
 import { collectPages } from '../client/pages.ts';
 import type { PageView, WatchQuery, WorkflowsView } from '../client/types.ts';
-import { RunwatchError } from '../core/errors.ts';
+import { messageOf, RunwatchError } from '../core/errors.ts';
 import { lastPartOf, shortIds, type IdText } from '../core/run/short-id.ts';
 import { isUuid } from '../core/run/snapshot.ts';
 import type { CommandLine } from './command-line.ts';
@@ -264,7 +264,7 @@ const MOST_NAMED = 10;
  * Ids of workflows by their names, or by what one id alone begins with or has as its last part, for a query.
  * @param text names or ids, separated by commas
  * @param code of the error for what is neither
- * @throws RunwatchError where the daemon knows workflows, and not this one
+ * @throws RunwatchError where the daemon knows workflows, and not this one, or cannot say which it knows
  */
 export async function workflowIds(
   text: string | undefined,
@@ -272,10 +272,39 @@ export async function workflowIds(
   code: 'usage' | 'workflow_not_found' = 'usage',
 ): Promise<string[] | undefined> {
   if (text === undefined) return undefined;
-  // A daemon of an older version knows no names.
-  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
-  const ids = text.split(',').flatMap((part) => idsOf(part.trim(), data, code));
-  return [...new Set(ids)];
+  return idsAmong(await workflowsNamedBy(text, client), text, code);
+}
+
+/**
+ * Workflows that had runs lately, for what names some of them; none from a daemon of an older version.
+ * @throws RunwatchError `forbidden` where the token may not read them, and the text is more than whole UUIDs
+ */
+async function workflowsNamedBy(
+  text: string,
+  client: Pick<DaemonClient, 'listWorkflows'>,
+): Promise<WorkflowsView['data']> {
+  try {
+    return (await client.listWorkflows({ since: '30d' })).data;
+  } catch (error) {
+    const code = error instanceof RunwatchError ? error.code : null;
+    if (code === 'route_not_found') return [];
+    if (code !== 'forbidden') throw error;
+    const name = partsOf(text).find((part) => !isUuid(part));
+    if (name === undefined) return [];
+    throw new RunwatchError(
+      `the token may not look up the workflow "${plain(name)}" (${messageOf(error)}): ` +
+        'give its id where that is a UUID, or use a token with the scope read',
+      { code: 'forbidden', cause: error },
+    );
+  }
+}
+
+function partsOf(text: string): string[] {
+  return text.split(',').map((part) => part.trim());
+}
+
+function idsAmong(workflows: WorkflowsView['data'], text: string, code: string): string[] {
+  return [...new Set(partsOf(text).flatMap((part) => idsOf(part, workflows, code)))];
 }
 
 /** A text such as `workflow/invoices`: failures of a workflow, or those of the runs of a source without one. */
@@ -311,8 +340,8 @@ async function resolveWorkflow(
   resolver: WorkflowResolver,
 ): Promise<{ source: string; workflowId: string }> {
   const { client, source: named } = resolver;
-  const { data } = await client.listWorkflows({ since: '30d' }).catch(() => ({ data: [] }));
-  const ids = (await workflowIds(text, client, 'workflow_not_found')) ?? [];
+  const data = await workflowsNamedBy(text, client);
+  const ids = idsAmong(data, text, 'workflow_not_found');
   const [workflowId = text] = ids;
   const isName = data.some(({ name }) => name?.toLowerCase() === text.toLowerCase());
   if (!isName) await acceptId({ given: text, id: workflowId }, 'workflow', resolver);

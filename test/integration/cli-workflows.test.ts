@@ -158,4 +158,54 @@ describe('--workflow', () => {
     const asked = daemon.requests.find(({ path }) => path === '/v1/watches');
     expect(asked?.query.get('workflow_id')).toBe('payroll');
   });
+
+  test('a daemon of an older version, which lists no workflows, takes --workflow for an id', async () => {
+    daemon.on('GET /v1/workflows', problem(404, 'route_not_found', 'no such route'));
+    expect(await list('payroll')).toMatchObject({ exitCode: 0 });
+    const asked = daemon.requests.find(({ path }) => path === '/v1/watches');
+    expect(asked?.query.get('workflow_id')).toBe('payroll');
+  });
+
+  describe.each([
+    ['list', ['list', '--workflow', 'invoices', '--json']],
+    ['events', ['events', '--workflow', 'invoices', '--json']],
+    ['polling', ['polling', 'invoices', '--json']],
+    [
+      'silence add',
+      ['silence', 'add', '--workflow', 'invoices', '--until', '2h', '--comment', 'why'],
+    ],
+    ['silence preview', ['silence', 'preview', '--workflow', 'invoices', '--json']],
+    ['ack', ['ack', 'workflow/invoices', '--source', 'eu']],
+  ])('runwatch %s', (verb, args) => {
+    test.each([
+      [429, problem(429, 'too_many_requests', 'other listings are at work'), 'answers 429'],
+      [503, problem(503, 'redis_away', 'Redis is away'), 'answers 503: Redis is away'],
+      [
+        403,
+        problem(403, 'forbidden', 'the token "ci" lacks the scope read'),
+        'the token may not look up the workflow "invoices" (the token "ci" lacks the scope read): ' +
+          'give its id where that is a UUID, or use a token with the scope read',
+      ],
+    ])(`${verb} does not take a name for an id after a %d`, async (_status, refused, sentence) => {
+      daemon.on('GET /v1/workflows', refused);
+      const { exitCode, stdout, stderr } = await runCli(args, {
+        env: { RUNWATCH_URL: daemon.url },
+      });
+      expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: '' });
+      expect(stderr).toContain(sentence);
+      expect(new Set(daemon.requests.map(({ path }) => path))).toEqual(new Set(['/v1/workflows']));
+    });
+  });
+
+  test('a token that may not read workflows silences one by its UUID', async () => {
+    daemon.on('GET /v1/workflows', problem(403, 'forbidden', 'lacks the scope read'));
+    const silence = { id: 'sil_1', state: 'active', created_at: '2025-05-04T10:00:00.000Z' };
+    daemon.on('POST /v1/silences', { status: 201, body: silence });
+    const args = ['silence', 'add', '--workflow', ID, '--until', '2h', '--comment', 'why'];
+    expect(await runCli(args, { env: { RUNWATCH_URL: daemon.url } })).toMatchObject({
+      exitCode: 0,
+      stdout: 'silence sil_1 is active\n',
+    });
+    expect(daemon.requests.at(-1)?.body).toMatchObject({ matchers: { workflow_id: [ID] } });
+  });
 });

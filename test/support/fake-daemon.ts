@@ -63,7 +63,7 @@ export async function startFakeDaemon(port = 0): Promise<FakeDaemon> {
     if (responder === undefined && request.path === '/v1/events/stream') {
       openStream(response, streams);
     } else {
-      const given = responder?.(request) ?? problem(404, 'not_found', 'not here');
+      const given = responder?.(request) ?? problem(404, 'route_not_found', 'not here');
       if (given === 'cut') response.destroy();
       else if (given !== 'hang') answer(response, given);
     }
