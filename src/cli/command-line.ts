@@ -85,7 +85,7 @@ export class CommandLine {
     try {
       this.exitCode = await verb();
     } catch (error) {
-      this.exitCode = this.report(error, EXIT.failure);
+      this.exitCode = this.report(error);
     }
   }
 
@@ -132,10 +132,14 @@ export class CommandLine {
     return flags.url ?? this.env.daemonUrl;
   }
 
-  /** Says what went wrong. @returns the exit code */
-  private report(error: unknown, failure: number): number {
+  /**
+   * Says what went wrong.
+   * @param about what the error concerns, where the verb goes on with others
+   * @returns the exit code
+   */
+  report(error: unknown, failure: number = EXIT.failure, about?: string): number {
     const verbose = this.program.opts<{ verbose?: boolean }>().verbose === true;
-    reportError(this.io.stderr, error, { verbose });
+    reportError(this.io.stderr, error, { verbose, about });
     return exitCodeOf(error, failure);
   }
 }

@@ -6,13 +6,17 @@ import type { SourceView } from '../client/types.ts';
 import type { Output } from './output.ts';
 import { plain } from './render/text.ts';
 
-/** Prints an error: a sentence for a RunwatchError; the stack only with `--verbose`. */
+/**
+ * Prints an error: a sentence for a RunwatchError; the stack only with `--verbose`.
+ * @param about what the error concerns, where there are others; most often the sentence names it
+ */
 export function reportError(
   stderr: Output,
   error: unknown,
-  { verbose }: { verbose: boolean },
+  { verbose, about }: { verbose: boolean; about?: string | undefined },
 ): void {
-  const prefix = stderr.colors.red('error:');
+  const isNamed = about === undefined || messageOf(error).includes(about);
+  const prefix = stderr.colors.red('error:') + (isNamed ? '' : ` ${plain(about)}:`);
   const message = messageOf(error);
   const sentence =
     error instanceof RunwatchError
@@ -55,16 +59,26 @@ export interface RunResult {
   run_id: string;
   /** Null where the daemon was to find the source. */
   source: string | null;
-  error: { code: string; message: string } | null;
+  error: Failure | null;
+}
+
+/** What `--json` shows of an error. */
+export interface Failure {
+  code: string;
+  message: string;
+}
+
+export function failureOf(error: unknown): Failure {
+  const code = error instanceof RunwatchError ? error.code : 'unexpected';
+  return { code, message: messageOf(error) };
 }
 
 /** @param error what kept the change from being made; undefined where it was made */
 export function runResult({ runId, source }: RunRef, error?: unknown): RunResult {
-  const code = error instanceof RunwatchError ? error.code : 'unexpected';
   return {
     run_id: runId,
     source: source ?? null,
-    error: error === undefined ? null : { code, message: messageOf(error) },
+    error: error === undefined ? null : failureOf(error),
   };
 }
 

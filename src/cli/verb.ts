@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
 import type { RouteText, ScopeOf } from '../client/types.ts';
+import type { CommandLine } from './command-line.ts';
+import { EXIT } from './exit.ts';
 import { plain } from './render/text.ts';
 
 /** Options of every verb that talks to the daemon. */
@@ -48,4 +50,39 @@ export async function mapConcurrently<Item, Result>(
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
   return results;
+}
+
+/** What a verb does with each of several items. */
+interface Change<Item, Result> {
+  nameOf: (item: Item) => string;
+  /** Throws where the item cannot be changed. */
+  make: (item: Item) => Promise<Result>;
+  /** What stands in the results for an item that could not be changed. */
+  failed: (item: Item, error: unknown) => Result;
+  /** Requests at the same time. @default MAX_REQUESTS */
+  limit?: number;
+}
+
+/**
+ * Changes each item, and reports each that cannot be changed; the others are changed all the same. Throws only where
+ * the verb is interrupted.
+ * @returns the results in order, and the worst exit code
+ */
+export async function changeEach<Item, Result>(
+  cli: CommandLine,
+  items: readonly Item[],
+  { nameOf, make, failed, limit = MAX_REQUESTS }: Change<Item, Result>,
+): Promise<{ results: Result[]; exitCode: number }> {
+  let exitCode: number = EXIT.ok;
+  const results = await mapConcurrently(items, limit, async (item) => {
+    try {
+      return await make(item);
+    } catch (error) {
+      cli.signal.throwIfAborted();
+      const about = items.length > 1 ? nameOf(item) : undefined;
+      exitCode = Math.max(exitCode, cli.report(error, EXIT.failure, about));
+      return failed(item, error);
+    }
+  });
+  return { results, exitCode };
 }

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { sampleWatch } from '../support/api-samples.ts';
 import { runCli } from '../support/cli-harness.ts';
-import { startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 
 let daemon: FakeDaemon;
 
@@ -51,6 +51,39 @@ test('ack of what does not exist names it, acknowledges the others, and exits 1'
     stdout: 'acknowledged run run-1\n',
     stderr: 'error: there is no run run-0\n',
   });
+});
+
+test('ack of several goes on where the daemon refuses one, and --json has the answers', async () => {
+  const away = problem(503, 'redis_away', 'Redis is away');
+  daemon.on('POST /v1/watches/run-0/acknowledge', away);
+  const body = sampleWatch();
+  daemon.on('POST /v1/watches/run-1/acknowledge', { status: 200, body });
+  const stderr = `error: run-0: the daemon at ${daemon.url} answers 503: Redis is away\n`;
+  expect(await cli('ack', 'run-0', 'run-1')).toEqual({
+    exitCode: 1,
+    stdout: 'acknowledged run run-1\n',
+    stderr,
+  });
+  const inJson = await cli('ack', 'run-0', 'run-1', '--json');
+  expect(inJson).toMatchObject({ exitCode: 1, stderr });
+  expect(JSON.parse(inJson.stdout)).toEqual({ results: [body] });
+});
+
+test('ack of several of which one is too short changes nothing', async () => {
+  const id = '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d';
+  daemon.on('GET /v1/lookup', ({ query }) => ({
+    status: 200,
+    body: {
+      data: query.get('q') === '6f1c' ? [{ kind: 'run', id, source: 'eu' }] : [],
+      more: false,
+      tried: ['eu'],
+    },
+  }));
+  daemon.on('POST /v1/watches/run-1/acknowledge', { status: 200, body: sampleWatch() });
+  const { exitCode, stderr } = await cli('ack', 'run-1', '6f1c');
+  expect(exitCode).toBe(2);
+  expect(stderr).toContain('too short to change something by');
+  expect(daemon.requests.filter(({ method }) => method === 'POST')).toEqual([]);
 });
 
 const WORKFLOW = {

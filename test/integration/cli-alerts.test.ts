@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { readRulesFile } from '../../src/cli/local/rules.ts';
 import { tempDir } from '../support/daemon-process.ts';
 import { runCli } from '../support/cli-harness.ts';
-import { startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
 
 const AT = '2025-05-04T10:00:00.000Z';
 
@@ -162,6 +162,22 @@ test('alerts resolve ends an alert by the beginning of its id, in the name of th
   daemon.on(`GET /v1/alerts/${ALERT.id}`, { status: 200, body: ended });
   const { stdout } = await cli('alerts', 'show', ALERT.id);
   expect(stdout).toMatch(/\nresolved +by ana 2025-05-04T10:00:00\.000Z \(30m ago\): up again\n/);
+});
+
+test('alerts resolve of several goes on where the daemon refuses one, and --json has the answers', async () => {
+  const ended = { ...ALERT, state: 'resolved', resolved_at: AT, suppressed_by: [] };
+  daemon.on('POST /v1/alerts/alr_9/resolve', problem(503, 'redis_away', 'Redis is away'));
+  daemon.on(`POST /v1/alerts/${ALERT.id}/resolve`, { status: 200, body: ended });
+  const stderr = `error: alr_9: the daemon at ${daemon.url} answers 503: Redis is away\n`;
+  const args = ['alerts', 'resolve', 'alr_9', ALERT.id];
+  expect(await cli(...args)).toEqual({
+    exitCode: 1,
+    stdout: `resolved alert ${ALERT.id}\n`,
+    stderr,
+  });
+  const inJson = await cli(...args, '--json');
+  expect(inJson).toMatchObject({ exitCode: 1, stderr });
+  expect(JSON.parse(inJson.stdout)).toEqual({ results: [ended] });
 });
 
 test('alerts resolve of an unknown alert names it and exits 1, and a misspelt verb exits 2', async () => {

@@ -54,8 +54,41 @@ describe('runwatch redeliver with ids', () => {
     expect(exitCode).toBe(1);
     expect(JSON.parse(stdout)).toEqual({
       results: [
-        { id: 'dlv_9', error: { code: 'delivery_not_found' } },
+        {
+          id: 'dlv_9',
+          error: { code: 'delivery_not_found', message: 'dlv_9: there is no such delivery' },
+        },
         { id: 'dlv_1', event_id: 'evt_of_dlv_1', state: 'pending' },
+      ],
+    });
+  });
+});
+
+describe('runwatch redeliver with ids that the daemon refuses', () => {
+  const away = problem(503, 'redis_away', 'Redis is away');
+  const ids = Array.from({ length: 12 }, (_, at) => `dlv_${at}`);
+
+  beforeEach(() => {
+    for (const id of ids) willDeliver(id);
+    daemon.on('POST /v1/deliveries/dlv_0/redeliver', away);
+  });
+
+  test('redeliver delivers the others again, and says which it could not', async () => {
+    const { exitCode, stdout, stderr } = await cli(['redeliver', ...ids]);
+    expect(exitCode).toBe(1);
+    expect(stderr).toBe(`error: dlv_0: the daemon at ${daemon.url} answers 503: Redis is away\n`);
+    const sent = ids.slice(1).map((id) => `${id} goes out again (evt_of_${id})`);
+    expect(new Set(stdout.trimEnd().split('\n'))).toEqual(new Set(sent));
+  });
+
+  test('redeliver --json has a result for each, in order', async () => {
+    const { exitCode, stdout } = await cli(['redeliver', ...ids, '--json']);
+    expect(exitCode).toBe(1);
+    const message = `the daemon at ${daemon.url} answers 503: Redis is away`;
+    expect(JSON.parse(stdout)).toEqual({
+      results: [
+        { id: 'dlv_0', error: { code: 'redis_away', message } },
+        ...ids.slice(1).map((id) => ({ id, event_id: `evt_of_${id}`, state: 'pending' })),
       ],
     });
   });

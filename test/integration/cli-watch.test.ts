@@ -6,7 +6,12 @@ import { sampleEvent, sampleRun, sampleWatch, settledWatch } from '../support/ap
 import { runBuiltCli } from '../support/built-cli.ts';
 import { runCli, startCli } from '../support/cli-harness.ts';
 import { tempDir } from '../support/daemon-process.ts';
-import { startFakeDaemon, type FakeDaemon, type FakeRequest } from '../support/fake-daemon.ts';
+import {
+  problem,
+  startFakeDaemon,
+  type FakeDaemon,
+  type FakeRequest,
+} from '../support/fake-daemon.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
@@ -331,6 +336,56 @@ describe('runwatch unwatch', () => {
       });
     },
   );
+
+  test('unwatch ends the other watches where the daemon refuses some, and has a result for each', async () => {
+    const ids = Array.from({ length: 20 }, (_, at) => `run-${at}`);
+    for (const id of ids) daemon.on(`DELETE /v1/watches/${id}`, { status: 204 });
+    const away = problem(503, 'redis_away', 'Redis is away');
+    for (const id of ['run-0', 'run-9']) daemon.on(`DELETE /v1/watches/${id}`, away);
+    const wentOn = ids.filter((id) => id !== 'run-0' && id !== 'run-9');
+    const why = `the daemon at ${daemon.url} answers 503: Redis is away`;
+
+    const shown = await cli(['unwatch', ...ids]);
+    expect(shown.exitCode).toBe(1);
+    const lines = shown.stdout.trimEnd().split('\n');
+    expect(new Set(lines)).toEqual(new Set(wentOn.map((id) => `no longer watched ${id}`)));
+    expect(new Set(shown.stderr.trimEnd().split('\n'))).toEqual(
+      new Set([`error: run-0: ${why}`, `error: run-9: ${why}`]),
+    );
+
+    const { exitCode, stdout } = await cli(['unwatch', ...ids, '--json']);
+    expect(exitCode).toBe(1);
+    const error = { code: 'redis_away', message: why };
+    expect(JSON.parse(stdout)).toEqual({
+      results: ids.map((id) => ({
+        run_id: id,
+        source: null,
+        error: wentOn.includes(id) ? null : error,
+      })),
+    });
+  });
+
+  test('unwatch exits 2 where the daemon refuses one of several runs because of what was asked', async () => {
+    daemon.on('DELETE /v1/watches/run-1', problem(409, 'several_sources', 'name one: a, b'));
+    daemon.on('DELETE /v1/watches/run-2', { status: 204 });
+    expect(await cli(['unwatch', 'run-1', 'run-2', 'run-3'])).toEqual({
+      exitCode: 2,
+      stdout: 'no longer watched run-2\n',
+      stderr: 'error: run-1: name one: a, b\nerror: the run run-3 is not watched\n',
+    });
+  });
+
+  test('unwatch that is interrupted ends no more watches, and exits 130', async () => {
+    const ids = Array.from({ length: 20 }, (_, at) => `run-${at}`);
+    for (const id of ids) daemon.on(`DELETE /v1/watches/${id}`, 'hang');
+    const run = startCli(['unwatch', ...ids], { env: { RUNWATCH_URL: daemon.url } });
+    const asked = () => daemon.requests.filter(({ method }) => method === 'DELETE');
+    await waitFor(() => asked().length === 8);
+    run.interrupt();
+    expect(await run.exitCode).toBe(130);
+    expect([run.stdout(), run.stderr()]).toEqual(['', '']);
+    expect(asked()).toHaveLength(8);
+  });
 
   test('unwatch --endpoint ends only that subscription', async () => {
     daemon.on('DELETE /v1/watches/run-1', { status: 204 });

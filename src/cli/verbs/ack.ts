@@ -1,13 +1,14 @@
 import type { DaemonClient } from '../../client/client.ts';
 import type { AcknowledgeBody } from '../../client/types.ts';
+import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
-import { EXIT, usageError } from '../exit.ts';
+import { usageError } from '../exit.ts';
 import { readFailures, resolveFailures } from '../listing.ts';
 import { untilText } from '../options.ts';
 import { plain } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { readRun, resolveAlert, resolveRun } from '../resolve.ts';
-import { daemonCommand, type DaemonFlags } from '../verb.ts';
+import { changeEach, daemonCommand, type DaemonFlags } from '../verb.ts';
 import { isAlertId } from './alerts.ts';
 
 interface AckFlags extends DaemonFlags {
@@ -58,22 +59,30 @@ async function ack(cli: CommandLine, given: string[], flags: AckFlags): Promise<
   const body = bodyOf(flags, cli);
   const targets = given.map((text) => targetOf(text, client, { cli, flags }));
   const isUndo = flags.undo === true;
-  const { stdout, stderr } = cli.io;
-  const answers: unknown[] = [];
-  for (const find of targets) {
-    const target = await find();
-    const { id } = target;
-    const answer = isUndo ? await target.withdraw() : await target.take(body);
-    if (answer === null) {
-      stderr.write(`${stderr.colors.red('error:')} there is no ${target.kind} ${plain(id)}\n`);
-      continue;
-    }
-    answers.push(answer);
-    if (flags.json === true) continue;
-    stdout.write(`${isUndo ? 'no longer ' : ''}acknowledged ${target.kind} ${plain(id)}\n`);
+  const { stdout } = cli.io;
+  // A mistake in one is found before any is changed.
+  const found: Target[] = [];
+  for (const find of targets) found.push(await find());
+  const { results, exitCode } = await changeEach<Target, unknown>(cli, found, {
+    nameOf: ({ id }) => id,
+    async make({ kind, id, take, withdraw }) {
+      const answer = isUndo ? await withdraw() : await take(body);
+      if (answer === null) throw noSuch(kind, id);
+      const done = `${isUndo ? 'no longer ' : ''}acknowledged`;
+      if (flags.json !== true) stdout.write(`${done} ${kind} ${plain(id)}\n`);
+      return answer;
+    },
+    failed: () => null,
+    limit: 1,
+  });
+  if (flags.json === true) {
+    writeJson(stdout, { results: results.filter((answer) => answer !== null) });
   }
-  if (flags.json === true) writeJson(stdout, { results: answers });
-  return answers.length < targets.length ? EXIT.failure : EXIT.ok;
+  return exitCode;
+}
+
+function noSuch(kind: Target['kind'], id: string): RunwatchError {
+  return new RunwatchError(`there is no ${kind} ${plain(id)}`, { code: 'not_found' });
 }
 
 function bodyOf({ by, comment, until }: AckFlags, { env }: CommandLine): AcknowledgeBody {
@@ -88,8 +97,8 @@ function bodyOf({ by, comment, until }: AckFlags, { env }: CommandLine): Acknowl
 interface Target {
   kind: 'alert' | 'run' | 'failures of';
   id: string;
-  take(body: AcknowledgeBody): Promise<unknown>;
-  withdraw(): Promise<unknown>;
+  take: (body: AcknowledgeBody) => Promise<unknown>;
+  withdraw: () => Promise<unknown>;
 }
 
 /** Finds what a text names. Throws a usage error for one that cannot name anything. */

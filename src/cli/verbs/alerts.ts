@@ -19,7 +19,7 @@ import { linked, renderFields, type Column } from '../render/table.ts';
 import { exactly, paint, plain, relative } from '../render/text.ts';
 import { writeJson } from '../report.ts';
 import { resolveAlert } from '../resolve.ts';
-import { daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
+import { changeEach, daemonCommand, refuseUnknownVerb, type DaemonFlags } from '../verb.ts';
 import { openWeb, webFlag, type WebFlags } from '../web.ts';
 
 const ALERTS: Listing<AlertView, AlertQuery, ListingFlags> = {
@@ -151,9 +151,7 @@ export async function showAlert(
   const id = await resolveAlert(given, { client, cli });
   if (flags.web === true) return openWeb(cli, flags, { path: `/alerts/${id}` });
   const alert = await client.getAlert(id);
-  if (alert === null) {
-    throw new RunwatchError(`there is no alert ${plain(id)}`, { code: 'alert_not_found' });
-  }
+  if (alert === null) throw noAlert(id);
   const { stdout } = cli.io;
   if (flags.json === true) writeJson(stdout, alert);
   else stdout.write(renderFields(fieldsOf(alert, cli), stdout));
@@ -171,20 +169,29 @@ async function resolve(
     by: by ?? cli.env.user,
     ...(comment !== undefined && { comment }),
   };
-  const { stdout, stderr } = cli.io;
-  const results: unknown[] = [];
-  for (const text of given) {
-    const id = await resolveAlert(text, { client, cli, writes: flags });
-    const alert = await client.resolveAlert(id, body);
-    if (alert === null) {
-      stderr.write(`${stderr.colors.red('error:')} there is no alert ${plain(id)}\n`);
-      continue;
-    }
-    results.push(alert);
-    if (flags.json !== true) stdout.write(`resolved alert ${plain(id)}\n`);
+  const { stdout } = cli.io;
+  // A mistake in one is found before any is changed.
+  const ids: string[] = [];
+  for (const text of given) ids.push(await resolveAlert(text, { client, cli, writes: flags }));
+  const { results, exitCode } = await changeEach<string, unknown>(cli, ids, {
+    nameOf: (id) => id,
+    async make(id) {
+      const alert = await client.resolveAlert(id, body);
+      if (alert === null) throw noAlert(id);
+      if (flags.json !== true) stdout.write(`resolved alert ${plain(id)}\n`);
+      return alert;
+    },
+    failed: () => null,
+    limit: 1,
+  });
+  if (flags.json === true) {
+    writeJson(stdout, { results: results.filter((alert) => alert !== null) });
   }
-  if (flags.json === true) writeJson(stdout, { results });
-  return results.length < given.length ? EXIT.failure : EXIT.ok;
+  return exitCode;
+}
+
+function noAlert(id: string): RunwatchError {
+  return new RunwatchError(`there is no alert ${plain(id)}`, { code: 'alert_not_found' });
 }
 
 type Field = readonly [string, string];

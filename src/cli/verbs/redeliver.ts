@@ -1,15 +1,16 @@
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
+import { RunwatchError } from '../../core/errors.ts';
 import { deliveryText } from '../../core/delivery/state.ts';
 import type { DaemonClient } from '../../client/client.ts';
 import type { RangeBody } from '../../client/types.ts';
-import { mapConcurrently, MAX_REQUESTS, daemonCommand, type DaemonFlags } from '../verb.ts';
+import { changeEach, daemonCommand, type DaemonFlags } from '../verb.ts';
 import { confirm } from '../confirm.ts';
 import type { CommandLine } from '../command-line.ts';
 import { EXIT, usageError } from '../exit.ts';
 import { timeQuery } from '../listing.ts';
 import { DELIVERY_STATE_WORDS, deliveryStates, moment, type Moment } from '../options.ts';
 import { count, plain } from '../render/text.ts';
-import { note, writeJson } from '../report.ts';
+import { type Failure, failureOf, note, writeJson } from '../report.ts';
 import { resolveIds } from '../resolve.ts';
 
 interface RedeliverFlags extends DaemonFlags {
@@ -52,7 +53,7 @@ The event ids stay the same, so that receivers know a repeat. A delivery that wa
 deliveries go out as fast as their receivers take them. It asks first without ids, and on a terminal also for
 the beginning of an id, which has 8 characters at least; --yes answers.
 With --to those that wait go, too; the deliveries that they replace are superseded. Exits 1 when there is
-no such delivery.
+no such delivery, or one could not be delivered again; the others are.
 
 Examples:
   runwatch redeliver dlv_0f3a9c21b7d4_failed_Ww8vXowfSlOaOQ9vCj9_EQ
@@ -128,23 +129,30 @@ async function redeliverEach(
   flags: RedeliverFlags,
 ): Promise<number> {
   const client = await cli.connect(flags);
-  const { stdout, stderr } = cli.io;
+  const { stdout } = cli.io;
   const isJson = flags.json === true;
   const whole = await resolveIds(ids, 'delivery', { client, cli, writes: flags });
-  const results = await mapConcurrently(whole, MAX_REQUESTS, async (id) => {
-    const result = await redeliverOne(client, id, flags.to);
-    if ('error' in result) {
-      stderr.write(`${stderr.colors.red('error:')} ${plain(id)}: there is no such delivery\n`);
-    } else if (!isJson) {
-      stdout.write(`${plain(result.id)} goes out again (${plain(result.event_id)})\n`);
-    }
-    return result;
+  const { results, exitCode } = await changeEach<string, Redelivered>(cli, whole, {
+    nameOf: (id) => id,
+    async make(id) {
+      const sent = await client.redeliver(id, flags.to);
+      if (sent === null) throw noDelivery(id);
+      if (!isJson) stdout.write(`${plain(sent.id)} goes out again (${plain(sent.event_id)})\n`);
+      return sent;
+    },
+    failed: (id, error) => ({ id, error: failureOf(error) }),
   });
   if (isJson) writeJson(stdout, { results });
-  return results.some((result) => 'error' in result) ? EXIT.failure : EXIT.ok;
+  return exitCode;
 }
 
-async function redeliverOne(client: DaemonClient, id: string, to: string | undefined) {
-  const answer = await client.redeliver(id, to);
-  return answer ?? { id, error: { code: 'delivery_not_found' } };
+/** What `--json` shows of one delivery: the API's answer, or why there is none. */
+type Redelivered =
+  | NonNullable<Awaited<ReturnType<DaemonClient['redeliver']>>>
+  | { id: string; error: Failure };
+
+function noDelivery(id: string): RunwatchError {
+  return new RunwatchError(`${plain(id)}: there is no such delivery`, {
+    code: 'delivery_not_found',
+  });
 }

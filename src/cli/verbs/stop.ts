@@ -1,15 +1,13 @@
-import type { DaemonClient, RunRef } from '../../client/client.ts';
+import type { RunRef } from '../../client/client.ts';
 import type { StopView } from '../../client/types.ts';
-import { messageOf } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
 import { confirm } from '../confirm.ts';
-import { EXIT, exitCodeOf } from '../exit.ts';
-import type { Output } from '../output.ts';
+import { EXIT } from '../exit.ts';
 import { count, plain } from '../render/text.ts';
 import { note, type RunResult, runResult, writeJson } from '../report.ts';
 import { resolveRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
-import { daemonCommand, mapConcurrently, MAX_REQUESTS, type DaemonFlags } from '../verb.ts';
+import { changeEach, daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface StopFlags extends DaemonFlags {
   source?: string;
@@ -47,23 +45,27 @@ async function stop(cli: CommandLine, args: string[], flags: StopFlags): Promise
   // One question is enough, and it names the whole id.
   const { source } = flags;
   const runs = await resolveRuns(given, { client, cli, source, writes: { yes: true } });
-  const { stdin, stderr } = cli.io;
+  const { stdin, stdout, stderr } = cli.io;
   const isAsked = flags.yes !== true && stdin.isTTY === true;
   if (isAsked && !(await confirm(cli, `Stop ${inWords(runs)}? This cannot be taken back.`))) {
     note(stderr, 'No run was asked to stop.');
     return EXIT.failure;
   }
-  const lines = flags.json === true ? null : cli.io.stdout;
-  const outcomes = await mapConcurrently(runs, MAX_REQUESTS, (run) =>
-    stopOne(client, run, { lines, stderr }),
-  );
-  if (outcomes.some(({ exitCode }) => exitCode === EXIT.ok)) {
+  const { results, exitCode } = await changeEach<RunRef, StopResult>(cli, runs, {
+    nameOf: ({ runId }) => runId,
+    async make(run) {
+      const answer = await client.stop(run);
+      const shown = answer.status === null ? '' : ` (${plain(answer.status)})`;
+      if (flags.json !== true) stdout.write(`asked to stop ${plain(run.runId)}${shown}\n`);
+      return { ...runResult(run), stop: answer };
+    },
+    failed: (run, error) => ({ ...runResult(run, error), stop: null }),
+  });
+  if (results.some(({ error }) => error === null)) {
     note(stderr, 'A run has stopped when its source says so: `runwatch wait <run-id>` tells.');
   }
-  if (flags.json === true) {
-    writeJson(cli.io.stdout, { results: outcomes.map(({ result }) => result) });
-  }
-  return Math.max(...outcomes.map(({ exitCode }) => exitCode));
+  if (flags.json === true) writeJson(stdout, { results });
+  return exitCode;
 }
 
 function inWords(runs: readonly RunRef[]): string {
@@ -74,31 +76,4 @@ function inWords(runs: readonly RunRef[]): string {
 }
 
 /** What became of one run, as `--json` shows it; `stop` is the API's answer. */
-interface StopOutcome {
-  exitCode: number;
-  result: RunResult & { stop: StopView | null };
-}
-
-/**
- * One run that cannot be stopped does not keep the others from being asked.
- * @param lines where runs that were asked are named; null for nowhere
- */
-async function stopOne(
-  client: DaemonClient,
-  run: RunRef,
-  { lines, stderr }: { lines: Output | null; stderr: Output },
-): Promise<StopOutcome> {
-  try {
-    const answer = await client.stop(run);
-    const shown = answer.status === null ? '' : ` (${plain(answer.status)})`;
-    lines?.write(`asked to stop ${plain(run.runId)}${shown}\n`);
-    return { exitCode: EXIT.ok, result: { ...runResult(run), stop: answer } };
-  } catch (error) {
-    const message = messageOf(error);
-    // What the daemon says of a run most often names it.
-    const text = message.includes(run.runId) ? message : `${run.runId}: ${message}`;
-    stderr.write(`${stderr.colors.red('error:')} ${plain(text)}\n`);
-    const exitCode = exitCodeOf(error, EXIT.failure);
-    return { exitCode, result: { ...runResult(run, error), stop: null } };
-  }
-}
+type StopResult = RunResult & { stop: StopView | null };

@@ -1,11 +1,12 @@
+import type { RunRef } from '../../client/client.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
-import { EXIT, usageError } from '../exit.ts';
+import { usageError } from '../exit.ts';
 import { plain } from '../render/text.ts';
 import { runResult, writeJson } from '../report.ts';
 import { resolveRuns } from '../resolve.ts';
 import { readGoodRunIds } from '../run-ids.ts';
-import { daemonCommand, type DaemonFlags, mapConcurrently, MAX_REQUESTS } from '../verb.ts';
+import { changeEach, daemonCommand, type DaemonFlags } from '../verb.ts';
 
 interface UnwatchFlags extends DaemonFlags {
   source?: string;
@@ -33,7 +34,7 @@ const HELP = `
 The runs themselves go on; they notify no endpoint any more. What is known of them is kept until
 \`watches.retention\` ends; --purge erases it now, also of runs that have ended.
 The beginning of an id has 8 characters at least; on a terminal it asks whether that run is meant.
-Exits 1 when one of the runs is not watched.
+Exits 1 when one of the runs is not watched, or could not be unwatched; the others are.
 
 Examples:
   runwatch unwatch run-1 run-2
@@ -50,21 +51,25 @@ async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): P
   const given = await readGoodRunIds(args, flags.file, cli.io);
   const client = await cli.connect(flags);
   const runs = await resolveRuns(given, { client, cli, source, writes: flags });
-  const { stdout, stderr } = cli.io;
+  const { stdout } = cli.io;
   const done = purge === true ? 'purged' : 'no longer watched';
-  const results = await mapConcurrently(runs, MAX_REQUESTS, async (run) => {
-    const { runId } = run;
-    const wasWatched = await client.unwatch(run, { endpoint, purge });
-    const of = run.source === undefined ? '' : ` of source ${plain(run.source)}`;
-    const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
-    if (wasWatched) {
-      if (flags.json !== true) stdout.write(`${done} ${runId}${to}\n`);
+  const to = endpoint === undefined ? '' : ` for ${plain(endpoint)}`;
+  const { results, exitCode } = await changeEach(cli, runs, {
+    nameOf: ({ runId }) => runId,
+    async make(run) {
+      if (!(await client.unwatch(run, { endpoint, purge }))) throw notWatched(run, to);
+      if (flags.json !== true) stdout.write(`${done} ${run.runId}${to}\n`);
       return runResult(run);
-    }
-    const message = `the run ${runId}${of} is not watched${to}`;
-    stderr.write(`${stderr.colors.red('error:')} ${message}\n`);
-    return runResult(run, new RunwatchError(message, { code: 'watch_not_found' }));
+    },
+    failed: runResult,
   });
   if (flags.json === true) writeJson(stdout, { results });
-  return results.some(({ error }) => error !== null) ? EXIT.failure : EXIT.ok;
+  return exitCode;
+}
+
+function notWatched({ runId, source }: RunRef, to: string): RunwatchError {
+  const of = source === undefined ? '' : ` of source ${plain(source)}`;
+  return new RunwatchError(`the run ${runId}${of} is not watched${to}`, {
+    code: 'watch_not_found',
+  });
 }
