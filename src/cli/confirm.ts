@@ -4,7 +4,7 @@ import { usageError } from './exit.ts';
 
 /**
  * Asks before something is done that cannot be taken back. Anything but yes means no.
- * @throws a usage error without a terminal to ask on
+ * @throws a usage error without a terminal to ask on, or once its input has ended
  */
 export async function confirm(
   { io, signal }: Pick<CommandLine, 'io' | 'signal'>,
@@ -12,6 +12,12 @@ export async function confirm(
 ): Promise<boolean> {
   if (io.stdin.isTTY !== true) {
     throw usageError(`there is no terminal to ask on: "${question}" Answer with --yes.`);
+  }
+  // As where ids were typed: a terminal gives nothing after Ctrl-D.
+  if (io.stdin.readableEnded) {
+    throw usageError(
+      `standard input has ended, with no answer to "${question}" Answer with --yes.`,
+    );
   }
   io.stderr.write(`${question} [y/N] `);
   const lines = createInterface({ input: io.stdin, signal });

@@ -1,10 +1,10 @@
 import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
+import { addAbortSignal, Readable } from 'node:stream';
 import { readRegularFile } from '../config/read-file.ts';
 import { ID_PATTERN, ID_SHAPE } from '../core/run/id.ts';
 import { withoutWrapping } from '../core/run/run-address.ts';
 import { isUuid } from '../core/run/snapshot.ts';
-import type { CliIo } from './output.ts';
+import type { CommandLine } from './command-line.ts';
 import { usageError } from './exit.ts';
 import { plain } from './render/text.ts';
 
@@ -16,6 +16,9 @@ export interface RunIds {
   ids: string[];
   problems: string[];
 }
+
+/** Standard input, and the signal that ends the reading of it. */
+type Input = Pick<CommandLine, 'io' | 'signal'>;
 
 /** A text that should be a run id, and where it stands, such as `line 3 of ids.txt`. */
 interface Given {
@@ -30,12 +33,12 @@ interface Given {
 export async function readRunIds(
   args: readonly string[],
   file: string | undefined,
-  io: CliIo,
+  input: Input,
 ): Promise<RunIds> {
   if (args.length === 0 && file === undefined) throw usageError('no run id was given');
   const ids = new Set<string>();
   const problems: string[] = [];
-  for await (const { text, place } of given(args, file, io)) {
+  for await (const { text, place } of given(args, file, input)) {
     const id = findRun(text);
     if (id !== null) ids.add(id);
     else problems.push(`${place}: "${plain(text.slice(0, 140))}" is not a run id`);
@@ -47,9 +50,9 @@ export async function readRunIds(
 export async function readGoodRunIds(
   args: readonly string[],
   file: string | undefined,
-  io: CliIo,
+  input: Input,
 ): Promise<string[]> {
-  const { ids, problems } = await readRunIds(args, file, io);
+  const { ids, problems } = await readRunIds(args, file, input);
   if (problems.length > 0) throw badRunIds(problems);
   return ids;
 }
@@ -69,21 +72,21 @@ export function badRunIds(problems: readonly string[]): Error {
 async function* given(
   args: readonly string[],
   file: string | undefined,
-  io: CliIo,
+  input: Input,
 ): AsyncGenerator<Given> {
   for (const [index, arg] of args.entries()) {
-    if (arg === '-') yield* standardInput(io);
+    if (arg === '-') yield* standardInput(input);
     else yield { text: arg, place: `argument ${index + 1}` };
   }
-  if (file === '-') yield* standardInput(io);
+  if (file === '-') yield* standardInput(input);
   else if (file !== undefined) yield* fileLines(file);
 }
 
-function standardInput(io: CliIo): AsyncGenerator<Given> {
+function standardInput({ io, signal }: Input): AsyncGenerator<Given> {
   if (io.stdin.isTTY === true) {
     io.stderr.write('Reading run ids from the terminal, one on a line; Ctrl-D ends.\n');
   }
-  return lines(Readable.from(limited(io.stdin)), 'standard input');
+  return lines(Readable.from(limited(addAbortSignal(signal, io.stdin))), 'standard input');
 }
 
 async function* limited(input: Readable): AsyncGenerator<Buffer> {

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { runCli } from '../support/cli-harness.ts';
+import { runCli, startCli } from '../support/cli-harness.ts';
 import { problem, startFakeDaemon, type FakeDaemon } from '../support/fake-daemon.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 let daemon: FakeDaemon;
 
@@ -98,6 +99,58 @@ test.each([
   expect(asked.stderr).toMatch(/^Stop the run run-1\? This cannot be taken back\. \[y\/N\] /);
   expect(stops()).toHaveLength(exitCode === 0 ? 1 : 0);
 });
+
+test.each([[[]], [['--json']]])(
+  'stop %j of a list without ids asks for no run, and exits 0',
+  async (flags) => {
+    const options = { env: { RUNWATCH_URL: daemon.url }, stdin: '# none\n' };
+    const { exitCode, stdout, stderr } = await runCli(['stop', '-', ...flags], options);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: 'there was no run id to stop\n' });
+    expect(stdout === '' ? null : JSON.parse(stdout)).toEqual(
+      flags.length === 0 ? null : { results: [] },
+    );
+    expect(stops()).toEqual([]);
+  },
+);
+
+test('stop that is interrupted names no run as failed, asks for no more, and exits 130', async () => {
+  const ids = Array.from({ length: 20 }, (_, at) => `run-${at}`);
+  for (const id of ids) daemon.on(`POST /v1/watches/${id}/stop`, 'hang');
+  const run = startCli(['stop', ...ids, '--yes'], { env: { RUNWATCH_URL: daemon.url } });
+  await waitFor(() => stops().length === 8);
+  run.interrupt();
+  expect(await run.exitCode).toBe(130);
+  expect([run.stdout(), run.stderr()]).toEqual(['', '']);
+  expect(stops()).toHaveLength(8);
+});
+
+test.each([
+  ['stop', ['stop', '-'], 'Stop the run 6f1c9a52-.*\\? This cannot be taken back\\.'],
+  ['unwatch', ['unwatch', '-'], 'Go on\\?'],
+])(
+  '%s of ids that were typed asks for --yes, since the input has ended',
+  async (_verb, args, question) => {
+    const id = '6f1c9a52-5b1e-4a55-9d3c-0c5f0a1b2c3d';
+    daemon.on('GET /v1/lookup', {
+      status: 200,
+      body: { data: [{ kind: 'run', id, source: 'eu' }], more: false, tried: ['eu'] },
+    });
+    const typed = `${args[0] === 'stop' ? id : id.slice(0, 8)}\n`;
+    const options = {
+      env: { RUNWATCH_URL: daemon.url },
+      stdin: typed,
+      terminalInput: 'typed' as const,
+    };
+    const { exitCode, stdout, stderr } = await runCli(args, options);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+    expect(stderr).toMatch(
+      new RegExp(
+        `: standard input has ended, with no answer to "${question}" Answer with --yes\\.\n$`,
+      ),
+    );
+    expect(daemon.requests.filter(({ method }) => method !== 'GET')).toEqual([]);
+  },
+);
 
 test('stop --yes does not ask, and sends a key so that a repeat is no second stop', async () => {
   let isFirst = true;

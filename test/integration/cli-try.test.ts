@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { TryView } from '../../src/cli/local/try.ts';
 import { isPlain } from '../../src/core/control-characters.ts';
-import { runCli } from '../support/cli-harness.ts';
+import { runCli, startCli } from '../support/cli-harness.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/sources');
 
@@ -313,5 +313,13 @@ describe('runwatch try, called wrongly', () => {
     const args = ['try', 'acme/shop/7', '--config', file, '--answer', '-', '--json'];
     const { stdout } = await runCli(args, { stdin: '{}' });
     expect(JSON.parse(stdout)).toMatchObject({ source: 'default' });
+  });
+
+  test('try that reads an answer from standard input ends on Ctrl-C with 130', async () => {
+    const args = ['try', 'acme/shop/7', '--source', 'github', '--config', config, '--answer', '-'];
+    const shown = startCli(args, { terminalInput: 'silent' });
+    shown.interrupt();
+    expect(await shown.exitCode).toBe(130);
+    expect([shown.stdout(), shown.stderr()]).toEqual(['', '']);
   });
 });

@@ -604,3 +604,15 @@ describe('without a daemon', () => {
     expect(daemon.requests).toEqual([]);
   });
 });
+
+describe.each(['wait', 'watch', 'unwatch', 'stop'])('runwatch %s -', (verb) => {
+  test(`${verb} that reads ids from standard input ends on Ctrl-C with 130`, async () => {
+    const run = startCli([verb, '-'], { env: env(), terminalInput: 'silent' });
+    await waitFor(() => run.stderr().includes('Reading run ids'));
+    run.interrupt();
+    expect(await run.exitCode).toBe(130);
+    expect(run.stdout()).toBe('');
+    expect(run.stderr()).not.toContain('error:');
+    expect(daemon.requests).toEqual([]);
+  });
+});

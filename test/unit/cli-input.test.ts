@@ -13,15 +13,19 @@ import { readCliEnv } from '../../src/config/cli-env.ts';
 const directory = mkdtempSync(join(tmpdir(), 'runwatch-cli-'));
 afterAll(() => rmSync(directory, { recursive: true }));
 
-function io(stdin = '') {
+function input(stdin = '') {
   const output = outputOf(new Writable({ write: (_c, _e, done) => done() }), { noColor: true });
-  return { stdout: output, stderr: output, stdin: Readable.from([Buffer.from(stdin)]) };
+  const typed = Readable.from([Buffer.from(stdin)]);
+  return {
+    io: { stdout: output, stderr: output, stdin: typed },
+    signal: new AbortController().signal,
+  };
 }
 
 describe('reading run ids', () => {
   test('the CLI skips blank lines, comments, repeated ids and a byte order mark', async () => {
     const stdin = '\u{feff}run-1\r\n\n# all of them\n  run-2  # the second\nrun-1\nrun-3';
-    const { ids, problems } = await readRunIds(['run-0', '-'], undefined, io(stdin));
+    const { ids, problems } = await readRunIds(['run-0', '-'], undefined, input(stdin));
     expect(ids).toEqual(['run-0', 'run-1', 'run-2', 'run-3']);
     expect(problems).toEqual([]);
   });
@@ -29,7 +33,7 @@ describe('reading run ids', () => {
   test('the CLI names each bad line by its number, and each bad argument by its position', async () => {
     const file = join(directory, 'ids.txt');
     writeFileSync(file, 'good\nbad//one\n\nworse one\n');
-    const { ids, problems } = await readRunIds(['ok', 'not/../good'], file, io());
+    const { ids, problems } = await readRunIds(['ok', 'not/../good'], file, input());
     expect(ids).toEqual(['ok', 'good']);
     expect(problems).toEqual([
       'argument 2: "not/../good" is not a run id',
@@ -40,22 +44,22 @@ describe('reading run ids', () => {
 
   test('the CLI counts many bad lines, and spells out the first twenty', async () => {
     const stdin = Array.from({ length: 25 }, () => '..').join('\n');
-    const failure = await readGoodRunIds(['-'], undefined, io(stdin)).catch(String);
+    const failure = await readGoodRunIds(['-'], undefined, input(stdin)).catch(String);
     expect(failure).toContain('line 20 of standard input');
     expect(failure).not.toContain('line 21 of standard input');
     expect(failure).toContain('and 5 more');
   });
 
   test('an unreadable file of ids is a usage error that names it', async () => {
-    await expect(readRunIds([], join(directory, 'absent'), io())).rejects.toMatchObject({
+    await expect(readRunIds([], join(directory, 'absent'), input())).rejects.toMatchObject({
       code: 'usage',
       message: expect.stringContaining('absent'),
     });
   });
 
   test('no ids at all is a usage error, an empty list is not', async () => {
-    await expect(readRunIds([], undefined, io())).rejects.toMatchObject({ code: 'usage' });
-    expect((await readRunIds(['-'], undefined, io(''))).ids).toEqual([]);
+    await expect(readRunIds([], undefined, input())).rejects.toMatchObject({ code: 'usage' });
+    expect((await readRunIds(['-'], undefined, input(''))).ids).toEqual([]);
   });
 });
 
@@ -217,7 +221,7 @@ describe('where a run id is expected', () => {
 
   test('ids of any source come whole from a file, in which # begins a comment after white space', async () => {
     const stdin = WIDE_IDS.map((id, at) => (at % 2 === 0 ? id : `${id}\t# note`)).join('\n');
-    const { ids, problems } = await readRunIds(['-'], undefined, io(`#all\n${stdin}`));
+    const { ids, problems } = await readRunIds(['-'], undefined, input(`#all\n${stdin}`));
     expect({ ids, problems }).toEqual({ ids: WIDE_IDS, problems: [] });
   });
 });

@@ -1,3 +1,4 @@
+import { addAbortSignal } from 'node:stream';
 import { loadConfig, type LoadedConfig } from '../../config/load.ts';
 import { didYouMean, formatProblem, suggest } from '../../config/problems.ts';
 import type { Config, HttpSourceConfig, SourceConfig } from '../../config/schema.ts';
@@ -195,8 +196,7 @@ async function readAnswer(file: string, { io, signal }: CommandLine): Promise<Bu
   }
   const pieces: Buffer[] = [];
   let bytes = 0;
-  for await (const piece of io.stdin as AsyncIterable<Buffer>) {
-    signal.throwIfAborted();
+  for await (const piece of addAbortSignal(signal, io.stdin) as AsyncIterable<Buffer>) {
     bytes += piece.length;
     if (bytes > MAX_ANSWER_BYTES) throw usageError('standard input is larger than 16 MiB');
     pieces.push(piece);

@@ -40,13 +40,14 @@ Examples:
   runwatch stop run-1 run-2 --yes --json | jq '.results[] | select(.error)'`;
 
 async function stop(cli: CommandLine, args: string[], flags: StopFlags): Promise<number> {
-  const given = await readGoodRunIds(args, flags.file, cli.io);
+  const given = await readGoodRunIds(args, flags.file, cli);
   const client = await cli.connect(flags);
   // One question is enough, and it names the whole id.
   const { source } = flags;
   const runs = await resolveRuns(given, { client, cli, source, writes: { yes: true } });
   const { stdin, stdout, stderr } = cli.io;
-  const isAsked = flags.yes !== true && stdin.isTTY === true;
+  if (runs.length === 0) note(stderr, 'there was no run id to stop');
+  const isAsked = runs.length > 0 && flags.yes !== true && stdin.isTTY === true;
   if (isAsked && !(await confirm(cli, `Stop ${inWords(runs)}? This cannot be taken back.`))) {
     note(stderr, 'No run was asked to stop.');
     return EXIT.failure;

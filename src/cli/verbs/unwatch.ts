@@ -48,7 +48,7 @@ async function unwatch(cli: CommandLine, args: string[], flags: UnwatchFlags): P
   if (purge === true && endpoint !== undefined) {
     throw usageError('--purge erases all of a watch, --endpoint ends one subscription: give one');
   }
-  const given = await readGoodRunIds(args, flags.file, cli.io);
+  const given = await readGoodRunIds(args, flags.file, cli);
   const client = await cli.connect(flags);
   const runs = await resolveRuns(given, { client, cli, source, writes: flags });
   const { stdout } = cli.io;

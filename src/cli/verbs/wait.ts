@@ -102,7 +102,7 @@ async function wait(
     }
     return waitForBatch(cli, flags, flags.batch);
   }
-  const runIds = await readGoodRunIds(ids, flags.file, cli.io);
+  const runIds = await readGoodRunIds(ids, flags.file, cli);
   const request = { ids: runIds, flags };
   if (isDirect) return waitDirectly(cli, local, request);
   const absence = await daemonAbsence(cli, request);

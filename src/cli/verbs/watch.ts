@@ -154,12 +154,9 @@ function showSecret(secret: string, { io }: CommandLine): void {
 }
 
 /** The runs to watch: all that were given, or none where one is malformed and may not be skipped. */
-async function readTargets(
-  { io }: CommandLine,
-  args: string[],
-  flags: WatchFlags,
-): Promise<string[]> {
-  const { ids, problems } = await readRunIds(args, flags.file, io);
+async function readTargets(cli: CommandLine, args: string[], flags: WatchFlags): Promise<string[]> {
+  const { io } = cli;
+  const { ids, problems } = await readRunIds(args, flags.file, cli);
   if (problems.length > 0 && flags.skipInvalid !== true) throw badRunIds(problems);
   for (const problem of problems) note(io.stderr, `skipped ${problem}`);
   if (ids.length === 0) note(io.stderr, 'there was no run id to watch');
