@@ -176,7 +176,7 @@ function attempt(
   const hasAttempts = sources.sourceOf(group.key.source)?.traits.attempts ?? false;
   const defaults = registerDefaults(process.config);
   const deliveries: Delivery[] = [];
-  const steps: { at: number; step: Registered }[] = [];
+  const steps: { request: Registration; at: number; step: Registered }[] = [];
   let watch = before?.watch ?? null;
   for (const { request, at } of group.requests) {
     const step = register(watch, request, { now, defaults, hasAttempts });
@@ -184,12 +184,11 @@ function attempt(
     const context = { wants: process.endpoints.wants, now };
     const late = step.watch.isReopened ? [] : step.added;
     deliveries.push(...planNotice(step.watch, late, context));
-    steps.push({ at, step });
+    steps.push({ request, at, step });
     watch = step.watch;
   }
   // What is refused joins nothing.
-  const taken = group.requests.filter((asked) => steps.some(({ at }) => at === asked.at));
-  const joins = joining.joinsOf(taken, watch as Watch);
+  const joins = joining.joinsOf(steps, watch as Watch);
   const after = withJoined(watch as Watch, joins);
   const dueWithinMs = Math.min(...steps.map(({ step }) => step.dueWithinMs));
   const begins = steps.some(({ step }) => step.kind !== 'merged');

@@ -94,24 +94,17 @@ function useMembers(batch: Batch, wanted: MemberStatus | undefined) {
   const asked = { batch: batch.id, ...(wanted && MEMBER_KINDS[wanted].query) };
   const list = useRunList(asked);
   const count = wanted === undefined ? batch.total : (batch.by_status[wanted] ?? 0);
-  const held = useRef({ isHeld: false, isStale: false, isBusy: false });
+  const held = useRef({ isHeld: false, isStale: false });
   const settle = () => {
-    const { isHeld, isStale, isBusy } = held.current;
+    const { isHeld, isStale } = held.current;
     const isMany = list.items.length > PAGE_SIZE;
-    if (!isStale || isBusy || (isHeld && !isMany)) return;
+    if (!isStale || (isHeld && !isMany)) return;
     held.current.isStale = false;
-    if (!isMany) return void refresh();
-    void renew();
+    void (isMany ? list.renew() : refresh());
   };
   const refresh = async () => {
     if (await list.refresh(() => held.current.isHeld)) return;
     held.current.isStale = true;
-    settle();
-  };
-  const renew = async () => {
-    held.current.isBusy = true;
-    await list.renew();
-    held.current.isBusy = false;
     settle();
   };
   const hold = (isHeld: boolean) => {
