@@ -268,10 +268,29 @@ let runs = 0;
 const deliveriesOf = async ({ runId }: WatchKey) =>
   (await deliveries.list({ runs: [{ source: 'default', runId }] }, { limit: 200 })).items;
 
-const eventsOf = async ({ runId }: WatchKey) =>
-  (await events.list({ runs: [{ source: 'default', runId }] }, { limit: 200 })).items.map(
+const eventsOf = async ({ runId }: WatchKey, order?: 'newest') =>
+  (await events.list({ runs: [{ source: 'default', runId }] }, { limit: 200, order })).items.map(
     ({ event }) => event,
   );
+
+/** Registers a run again, and tells that it has failed, delivered. @returns the id of that event */
+async function tellAgain(key: WatchKey): Promise<string> {
+  const now = NOON + 1_800_000;
+  const { watch, ...as } = (await watches.get(key))!;
+  const again = newWatch({ ...key, sequence: watch.sequence, subscriptions: [ops] });
+  const run = snapshot({ id: key.runId, status: 'awaiting_human_feedback' });
+  const seen = observe(again, { kind: 'run', run }, observeContext(now));
+  const wants = () => true;
+  const planned = planDeliveries(seen.watch, seen.events, [ops], { wants, now });
+  await watches.commit({
+    before: { ...as, watch },
+    after: seen.watch,
+    events: seen.events,
+    deliveries: planned,
+  });
+  await settle(planned[0]!.id, 'delivered', now);
+  return seen.events[0]!.id;
+}
 
 const isPacked = async (key: WatchKey) => (await history.packed(key)) !== null;
 
@@ -529,6 +548,28 @@ describe('retention of packed watches', () => {
     expect(await deliveries.counts()).toMatchObject({ planned: 0 });
     expect((await stores.keysLeft()).filter((one) => /log:\d/.test(one))).toEqual([]);
   });
+
+  test.each(['getrange', 'rwForgetDeliveries', 'rwForgetEvents'])(
+    'retention leaves alone what a run is told that is registered again before %s',
+    async (command) => {
+      const statuses = Array.from({ length: 260 }, (_, at) => (at % 2 === 0 ? 'odd' : 'running'));
+      const told = { source: 'default', ends: ['delivered' as const], metadata: {} };
+      const key = await live(
+        { ...told, statuses: [...statuses, 'failed'], subscriptions: [ops] },
+        99,
+      );
+      let news: Promise<string> | undefined;
+      const renewing = hooked((next) => {
+        if (next === command) news ??= tellAgain(key);
+        return news;
+      });
+      const store = new RetentionStore(renewing, keys, { history, deliveries });
+      expect(await store.forgetWatches(NOON + 3_600_000, 1)).toMatchObject({ forgotten: 0 });
+      expect(await watches.get(key)).toMatchObject({ watch: { state: 'active' } });
+      expect((await eventsOf(key, 'newest')).map(({ id }) => id)).toContain(await news);
+      expect((await deliveriesOf(key)).map(({ eventId }) => eventId)).toContain(await news);
+    },
+  );
 });
 
 test('memory is counted by what it is kept for, and noted once an hour', async () => {

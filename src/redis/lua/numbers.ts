@@ -87,6 +87,13 @@ local function isPacked(key)
 end
 `;
 
+/** Whether a watch has the version and number that it was read with. */
+export const IS_UNCHANGED = `
+local function isUnchanged(key, identity)
+  return redis.call('GETRANGE', key, 0, 24) == identity
+end
+`;
+
 /** Counts up and down; a field that comes to nought is gone. */
 export const COUNT = `
 local function count(counters, field, by)

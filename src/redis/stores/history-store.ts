@@ -7,7 +7,7 @@ import { PlanKeys, type Keys } from '../keys.ts';
 import { STORE_NOW } from '../lua/clock.ts';
 import { AUDIT, auditArgument } from '../lua/audit.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
-import { COUNT, IS_PACKED, NUMBERS } from '../lua/numbers.ts';
+import { COUNT, IS_PACKED, IS_UNCHANGED, NUMBERS } from '../lua/numbers.ts';
 import { storeNow } from '../store-clock.ts';
 import { isPacked, packHistory, type History } from '../history-codec.ts';
 import { eventIndexes, watchIndexes } from '../indexes.ts';
@@ -71,9 +71,7 @@ type PackResult = 'packed' | 'kept' | 'changed' | 'long' | 'unknown';
  */
 const PACKED = `
 ${IS_PACKED}
-local function isUnchanged(key, identity)
-  return redis.call('GETRANGE', key, 0, 24) == identity
-end
+${IS_UNCHANGED}
 
 local function dropPacked(key, totals)
   redis.call('HINCRBY', totals, 'watches', -1)

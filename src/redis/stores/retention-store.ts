@@ -8,10 +8,11 @@ import { deliveryIndexes, eventIndexes, ownEventIndexes } from '../indexes.ts';
 import { countField, PlanKeys, type Keys } from '../keys.ts';
 import { replies } from '../connection.ts';
 import { isOutage } from '../failures.ts';
-import { COUNT, NUMBERS } from '../lua/numbers.ts';
+import { COUNT, IS_UNCHANGED, NUMBERS } from '../lua/numbers.ts';
 import { PUT_OFF } from '../lua/times.ts';
 import { script } from '../script.ts';
 import { liveDeliveriesOf } from './event-plan.ts';
+import { IDENTITY_LENGTH, isOverLive } from './watch-record.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import { HistoryReader } from './history-reader.ts';
 import type { HistoryStore } from './history-store.ts';
@@ -42,18 +43,21 @@ const NOTHING: Forgotten = { forgotten: 0, mayGoOn: false, failures: [] };
 /** A settled delivery: live, or of a packed watch, by its number. */
 type Settled = { at: number } & ({ stored: StoredDelivery } | { watch: WatchKey; number: number });
 
-/** Forgets events of a live watch that has too many to be packed. */
+/** Forgets events of a live watch, unless it has changed since it was read. Says whether they are forgotten. */
 const FORGET_EVENTS = script(
   'rwForgetEvents',
-  { keys: ['liveEvents'], args: ['plan'] },
+  { keys: ['liveEvents'], args: ['plan'], reply: (forgotten: number) => forgotten === 1 },
   `
 ${NUMBERS}
+${IS_UNCHANGED}
 local plan = cjson.decode(args.plan)
+if not isUnchanged(plan.watch.key, plan.watch.identity) then return 0 end
 for _, event in ipairs(plan.events) do
   leaveNumber(plan.eventLog, event.indexes, event.place)
   redis.call('DEL', event.key)
   redis.call('ZREM', keys.liveEvents, event.id)
 end
+return 1
 `,
 );
 
@@ -74,7 +78,10 @@ end
 `,
 );
 
-/** Forgets live deliveries that have settled; those that are pending, or unknown, are kept. Returns how many were forgotten. */
+/**
+ * Forgets live deliveries that have settled; those that are pending, or unknown, are kept. Those of a watch alone are
+ * forgotten only while it is as it was read. Returns how many were forgotten.
+ */
 const FORGET_DELIVERIES = script(
   'rwForgetDeliveries',
   {
@@ -85,8 +92,10 @@ const FORGET_DELIVERIES = script(
   `
 ${NUMBERS}
 ${COUNT}
+${IS_UNCHANGED}
 local plan = cjson.decode(args.plan)
 local forgotten = 0
+if plan.watch and not isUnchanged(plan.watch.key, plan.watch.identity) then return 0 end
 for _, delivery in ipairs(plan.deliveries) do
   local version, number = unpack(redis.call('HMGET', delivery.key, 'version', 'number'))
   local isUnchanged = version == delivery.version and number == delivery.number
@@ -257,14 +266,24 @@ export class RetentionStore {
     return history.forget(packed, audit);
   }
 
-  /** Forgets the settled deliveries and the events of a live watch that has too many to be packed. */
+  /**
+   * Forgets the settled deliveries and the events of a live watch that has too many to be packed. Says whether all
+   * are: what is registered again meanwhile is left alone.
+   */
   private async shorten(key: WatchKey): Promise<boolean> {
+    const head = await this.redis.getrange(this.keys.watch(key), 0, IDENTITY_LENGTH);
+    if (!isOverLive(head)) return false;
+    const watch = { key: this.keys.watch(key), identity: head.slice(0, IDENTITY_LENGTH) };
     const all = { order: 'oldest' as const, limit: CHUNK };
     for (;;) {
       const { items } = await this.reader.deliveries([key], { ...all, matches: () => true });
       if (items.some(({ item }) => isOutstanding(item.delivery.state))) return false;
       if (items.length === 0) break;
-      await this.forgetLive(items.map(({ item }) => item));
+      const forgotten = await this.forgetLive(
+        items.map(({ item }) => item),
+        watch,
+      );
+      if (forgotten === 0) return false;
     }
     for (;;) {
       const { items } = await this.reader.events([key], { ...all, matches: () => true });
@@ -277,12 +296,14 @@ export class RetentionStore {
         place: number,
         indexes: declareAll(eventIndexes(this.keys, item)),
       }));
-      await FORGET_EVENTS.run(
+      declare(watch.key);
+      const isForgotten = await FORGET_EVENTS.run(
         this.redis,
         { liveEvents: this.keys.liveEvents(watchId(key)) },
-        { plan: JSON.stringify({ eventLog: this.keys.eventLog, events }) },
+        { plan: JSON.stringify({ eventLog: this.keys.eventLog, events, watch }) },
         { further: planKeys.declared },
       );
+      if (!isForgotten) return false;
     }
   }
 
@@ -359,11 +380,17 @@ export class RetentionStore {
     return { found, lost };
   }
 
-  private async forgetLive(deliveries: readonly StoredDelivery[]): Promise<number> {
+  /** @param watch that all of them belong to: they are forgotten only while it is as it was read */
+  private async forgetLive(
+    deliveries: readonly StoredDelivery[],
+    watch?: { key: string; identity: string },
+  ): Promise<number> {
     if (deliveries.length === 0) return 0;
     const planKeys = new PlanKeys(this.keys);
     const { declare, declareAll } = planKeys;
+    if (watch !== undefined) declare(watch.key);
     const plan = JSON.stringify({
+      watch,
       deliveryLog: this.keys.deliveryLog,
       deliveries: deliveries.map(({ delivery, version, number }) => ({
         id: delivery.id,

@@ -39,6 +39,11 @@ export function readIdentity(text: string): WatchIdentity {
 export const ACTIVE = ' ';
 const OVER = '.';
 
+/** Whether a watch is over and live, by the beginning of its record. */
+export function isOverLive(record: string): boolean {
+  return record[IDENTITY_LENGTH] === OVER;
+}
+
 /** Where the document begins. */
 const DOC_AT = IDENTITY_LENGTH + HEAD.fields * HEAD.field;
 
