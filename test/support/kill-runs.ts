@@ -11,8 +11,6 @@ export interface KillTestRun {
   waits: 0 | 1 | 2;
   /** The event of its end. */
   end: string;
-  /** When its script begins to wait for a human, ms after its creation. */
-  entries: number[];
 }
 
 /** How long scripts run that end by themselves. */
@@ -45,9 +43,6 @@ function runOf(script: ScriptInput): KillTestRun {
     script,
     waits: 0,
     end: `run.${steps.at(-1)?.status}`,
-    entries: steps.flatMap(({ status, after_ms }) =>
-      status === 'awaiting_human_feedback' ? [after_ms] : [],
-    ),
   };
 }
 
@@ -59,13 +54,19 @@ function waitingRun(random: Random, waits: 1 | 2): KillTestRun {
     { after_ms: randomInteger(random, 0, 400), status: 'running' },
     { after_ms: waitsFrom, status: 'awaiting_human_feedback' },
   ];
-  return { id, script: { id, steps }, waits, end: 'run.completed', entries: [waitsFrom] };
+  return { id, script: { id, steps }, waits, end: 'run.completed' };
 }
 
+/** Without progress, but at waits for a human: each has one of its own, by which an event says which it is about. */
 function silent({ steps = [], ...script }: ScriptInput): ScriptInput {
+  let waits = 0;
   return {
     ...script,
-    steps: steps.map(({ after_ms, status }) => ({ after_ms, ...(status && { status }) })),
+    steps: steps.map(({ after_ms, status }) => {
+      const isWait = status === 'awaiting_human_feedback';
+      if (isWait) waits += 1;
+      return { after_ms, ...(status && { status }), ...(isWait && { progress: waits }) };
+    }),
   };
 }
 

@@ -38,8 +38,6 @@ export interface KillPlan {
 /** The state after all work has ended. */
 export interface KillOutcome {
   runs: KillTestRun[];
-  /** When each run was created, by id. */
-  createdAt: Map<string, number>;
   /** Webhooks that were answered with success, in their order. */
   accepted: ReceivedWebhook[];
   /** Webhooks with an invalid signature. */
@@ -64,7 +62,6 @@ interface KillTest {
   random: Random;
   /** How many different events of a type the receiver got for a run. */
   countEvents: (runId: string, type: string) => number;
-  createdAt: Map<string, number>;
 }
 
 /**
@@ -88,7 +85,6 @@ export async function runKillTest(plan: KillPlan): Promise<KillOutcome> {
     daemons,
     random,
     countEvents: hooks.countEvents,
-    createdAt: new Map<string, number>(),
   };
   try {
     await allOf([registerAll(context, runs), killAll(context, plan)]);
@@ -148,10 +144,10 @@ interface BatchAnswer {
 }
 
 /** Registers all runs, and repeats each request until it succeeds. */
-async function registerAll({ noxus, daemons, random, createdAt }: KillTest, runs: KillTestRun[]) {
+async function registerAll({ noxus, daemons, random }: KillTest, runs: KillTestRun[]) {
   for (let at = 0; at < runs.length; at += 10) {
     const some = runs.slice(at, at + 10);
-    for (const { id, script } of some) createdAt.set(id, Date.parse(noxus.add(script).created_at));
+    for (const { script } of some) noxus.add(script);
     const watches = some.map(({ id }) => ({ run_id: id }));
     await waitFor(
       async () => {
@@ -200,7 +196,7 @@ async function resume({ noxus, countEvents }: KillTest, { id, waits }: KillTestR
 }
 
 async function settle(
-  { noxus, daemons, createdAt }: KillTest,
+  { noxus, daemons }: KillTest,
   plan: KillPlan,
   runs: KillTestRun[],
   hooks: Awaited<ReturnType<typeof startHooks>>,
@@ -218,7 +214,6 @@ async function settle(
     const { planned, byState } = await stores.deliveries.counts();
     return {
       runs,
-      createdAt,
       accepted: hooks.accepted,
       forged: hooks.forged(),
       events: await allEvents(stores),
