@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
+import { RunwatchError } from '../../src/core/errors.ts';
 import type { SentEvent } from '../../src/deliver/channels/notice/sent-event.ts';
 import { createSlackBot } from '../../src/deliver/channels/slack.ts';
 import { AlertMessageStore } from '../../src/redis/stores/alert-store.ts';
@@ -142,6 +143,22 @@ test('a process that dies before it notes the message of an alert posts it twice
     '1503435956.000242',
     '1503435956.000242',
   ]);
+});
+
+test('an alert that Slack takes while Redis is away is delivered, and its next update is a new message', async () => {
+  const away = () =>
+    Promise.reject(new RunwatchError('away', { code: 'redis_unavailable', retriable: true }));
+  expect(await send(sampleAlert('alert.firing'), away)).toMatchObject({ kind: 'delivered' });
+  expect(await send(sampleAlert('alert.updated'))).toMatchObject({ kind: 'delivered' });
+  await send(sampleAlert('alert.updated'));
+  expect(methods()).toEqual([
+    'chat.postMessage',
+    'chat.postMessage',
+    'chat.update',
+    'chat.postMessage',
+  ]);
+  expect(slack.requests[1]?.body).not.toHaveProperty('thread_ts');
+  expect(slack.requests[2]?.body).toMatchObject({ ts: '1503435956.000242' });
 });
 
 test('the message of an alert is remembered for a bounded time', async () => {

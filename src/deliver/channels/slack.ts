@@ -1,6 +1,7 @@
 import type { EndpointConfig } from '../../config/schema.ts';
 import { withoutEndSlash } from '../../core/end-slash.ts';
 import type { AttemptOutcome } from '../../core/delivery/delivery.ts';
+import { isRetriable } from '../../core/errors.ts';
 import type { HttpAttempts, HttpResult } from '../http-attempt.ts';
 import type { AlertMessageStore } from '../../redis/stores/alert-store.ts';
 import { eventsOf, type Channel } from './channel.ts';
@@ -107,7 +108,7 @@ const ANSWER_BYTES = 16_384;
 /**
  * Sends messages as an app of Slack. An alert is one message, which is updated in place; what happens to
  * it later follows in its thread. Were the process killed right after the message was sent, it would be
- * sent once more.
+ * sent once more. Where Redis is away then, it is sent all the same, and the next update is a new message.
  * Source: https://docs.slack.dev/reference/methods/chat.postMessage and chat.update
  */
 export function createSlackBot(
@@ -129,7 +130,7 @@ export function createSlackBot(
       const begin = async () => {
         const { outcome, posted } = await post({ channel: bot.channel, ...content });
         if (posted !== null && alertId !== null) {
-          await alertMessages.put(endpoint, alertId, posted);
+          await alertMessages.put(endpoint, alertId, posted).catch(unlessRetriable);
         }
         return outcome;
       };
@@ -142,6 +143,10 @@ export function createSlackBot(
     },
     shownHeaders: () => shownHeadersOf(serviceOf(bot), http),
   };
+}
+
+function unlessRetriable(error: unknown): void {
+  if (!isRetriable(error)) throw error;
 }
 
 /** The alert of the message that an event updates; null for events that are messages of their own. */
