@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import type { SentEventType } from '../../src/core/event/event.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
-import { webhookReceiver } from '../../src/core/delivery/receiver.ts';
+import { poolOf, urlOf, webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
 import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type Answer, type DeliveryRig } from '../support/delivery-rig.ts';
@@ -326,6 +326,81 @@ describe('attempts that outlast their leases, since the store is away', () => {
       for (const id of ids) {
         expect(await rig.get(id)).toMatchObject({ state: 'delivered', attemptCount: 1 });
       }
+      await expectNothingLeft(rig);
+    },
+  );
+});
+
+describe('claims that the store has lost while attempts are in progress', () => {
+  const RECEIVERS = ['ops', hook('a')];
+
+  /** Begins the attempt of one delivery, and loses its claim. */
+  async function attemptWithoutClaim(rig: DeliveryRig, receiver: string): Promise<string> {
+    const [id = ''] = await planMany(rig, 1, receiver);
+    await rig.settle();
+    expect(await rig.redis.del(rig.keys.deliveryClaims)).toBe(1);
+    return id;
+  }
+
+  test.each(RECEIVERS)(
+    'a delivered delivery is not sent again when its lease is over, at %s',
+    async (receiver) => {
+      const rig = rigOf();
+      const id = await attemptWithoutClaim(rig, receiver);
+      await rig.answerAll('ok');
+      await rig.advance(DEADLINE_AND_GRACE);
+      await rig.answerAll('ok');
+      expect(openIds(rig)).toEqual([]);
+      expect(rig.sent).toHaveLength(1);
+      expect(await rig.get(id)).toMatchObject({ state: 'delivered', attemptCount: 1 });
+      await expectNothingLeft(rig);
+    },
+  );
+
+  test.each(RECEIVERS)(
+    'a failed delivery is retried at its time, also after its lease is over, at %s',
+    async (receiver) => {
+      const rig = rigOf({ retry: [3 * DEADLINE_AND_GRACE] });
+      const id = await attemptWithoutClaim(rig, receiver);
+      rig.open()[0]?.answer('fail');
+      await rig.settle();
+      await expectInvariants(rig, [id]);
+      await rig.advance(DEADLINE_AND_GRACE);
+      await rig.answerAll('ok');
+      expect(rig.sent).toHaveLength(1);
+      await rig.advance(2 * DEADLINE_AND_GRACE);
+      await rig.answerAll('ok');
+      expect(await rig.get(id)).toMatchObject({ state: 'delivered', attemptCount: 2 });
+      await expectNothingLeft(rig);
+    },
+  );
+
+  test.each(RECEIVERS)('the slot is free once the result is written, at %s', async (receiver) => {
+    const rig = rigOf({ limits: { most: 1 } });
+    await attemptWithoutClaim(rig, receiver);
+    const [next] = await planMany(rig, 1, receiver);
+    rig.open()[0]?.answer('ok');
+    await rig.settle();
+    expect(openIds(rig)).toEqual([next]);
+  });
+
+  test.each(RECEIVERS)(
+    'the slot of a delivery that has settled makes it due no more, at %s',
+    async (receiver) => {
+      const rig = rigOf({ limits: { most: 1 } });
+      const [id = ''] = await planMany(rig, 1, receiver);
+      await rig.answerAll('ok');
+      // As an older version leaves it where its claim is lost.
+      const lapse = rig.now() + DEADLINE_AND_GRACE;
+      await rig.redis.zadd(rig.keys.taken(poolOf(receiver)), lapse, id);
+      await rig.redis.zadd(rig.keys.taken(urlOf(receiver)), lapse, id);
+      const [next = ''] = await planMany(rig, 1, receiver);
+      await rig.settle();
+      expect(openIds(rig)).toEqual([]);
+      await rig.advance(DEADLINE_AND_GRACE);
+      await rig.answerAll('ok');
+      expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([id, next]);
+      expect(await rig.states([id, next])).toEqual(['delivered', 'delivered']);
       await expectNothingLeft(rig);
     },
   );

@@ -128,13 +128,12 @@ local function write(d, doc)
   if d.wish then redis.call('HDEL', d.key, 'wish') end
 end
 
--- Takes it from where it stands: its claim and slot are free.
+-- Takes it from where it stands: its claim and slot are free. One whose claim was lost has its slot still.
 local function takeOut(d, p)
-  if d.isClaimed then
-    redis.call('HDEL', p.claims, d.id)
-    redis.call('ZREM', p.taken, d.id)
-    if p.isShared then leaveWebhook(p, d.receiver, d.id) end
-  else
+  if d.isClaimed then redis.call('HDEL', p.claims, d.id) end
+  local hadSlot = redis.call('ZREM', p.taken, d.id) == 1
+  if p.isShared and (d.isClaimed or hadSlot) then leaveWebhook(p, d.receiver, d.id) end
+  if not d.isClaimed then
     redis.call('ZREM', p.dues .. d.receiver, d.id)
     redis.call('ZREM', p.parked .. d.receiver, d.id)
   end

@@ -283,14 +283,15 @@ local function claimShared(p, now, most, found)
   end
 end
 
+-- Its slot is free. It is due again, unless it has settled: a result is written also where the claim was lost.
 local function backToDue(p, id, at)
   local doc, wish = unpack(redis.call('HMGET', p.deliveries .. id, 'doc', 'wish'))
   if not doc then return end
   local delivery = cjson.decode(doc)
-  local name = delivery.endpoint
-  if delivery.state == 'parked' then
+  local name, state = delivery.endpoint, delivery.state
+  if state == 'parked' then
     redis.call('ZADD', p.parked .. name, at, id)
-  else
+  elseif state == 'pending' then
     redis.call('ZADD', p.dues .. name, (delivery.urgent or wish == 'now') and 0 or at, id)
   end
   endLease(p.probes .. name, id)
