@@ -32,6 +32,7 @@ import {
 } from '../core/delivery/retry.ts';
 import { isRetriable, messageOf, RunwatchError } from '../core/errors.ts';
 import { isOldNotice } from '../core/watch/waits.ts';
+import { faultLog } from '../fault-log.ts';
 import { logDelivery } from '../telemetry/logger.ts';
 import { isWithoutResult, withoutResult, type Message, type Route } from './channels/channel.ts';
 import { parseEvent } from './channels/notice/sent-event.ts';
@@ -85,9 +86,12 @@ export class Attempts {
   ) => Promise<PoolClaims | 'delivery' | 'endpoint' | Wish>;
   private readonly withholdStep: (step: DeliveryStep) => Promise<PoolClaims | 'delivery' | Wish>;
   private readonly postponeSteps: (steps: PostponedSteps) => Promise<Postponed>;
+  private readonly onError: (error: unknown) => void;
 
   constructor(private readonly deliverer: Deliverer) {
-    const { outbox } = deliverer.process.stores;
+    const { log, stores } = deliverer.process;
+    const { outbox } = stores;
+    this.onError = faultLog(log, 'deliver');
     // Every attempt in progress listens.
     setMaxListeners(0, this.calledOff.signal);
     this.record = outlasting((step) => outbox.recordAttempt(step), this.stopping.signal);
@@ -177,7 +181,13 @@ export class Attempts {
     );
     // A user wants these meanwhile, or another process has changed them.
     const left = group.filter((_, at) => taken.left.includes(at));
-    const moved = await mapInChunks(left, WRITES, (one) => this.withhold(one, after(one), NO_ROOM));
+    const moved = await mapInChunks(left, WRITES, (one) =>
+      this.withhold(one, after(one), NO_ROOM).catch((error: unknown) => {
+        // The claims that were made above are held: they are attempted all the same.
+        this.onError(error);
+        return NOTHING;
+      }),
+    );
     return joined([...moved, deliveredBy(taken, [after(claim)], now)]);
   }
 

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from '@jest/globals';
+import { afterEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { newDelivery, postponed } from '../../src/core/delivery/delivery.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
@@ -138,6 +138,34 @@ describe('a message that lacks a name', () => {
     expect(await rig.states((await list()).map((one) => one.id))).toEqual(
       Array.from({ length: 6 }, () => 'delivered'),
     );
+  });
+
+  test('holds up no delivery that was claimed in its place, where one of its events cannot be written', async () => {
+    let wanted = async () => {};
+    start({
+      limits: { ...LIMITS, foldMost: 500 },
+      whileNamed: () => wanted(),
+      expectedFault: 'not written',
+    });
+    for (let at = 0; at < 6; at += 1) await plan('people', Infinity);
+    const [{ id, runId } = { id: '', runId: '' }] = await list();
+    let other = '';
+    wanted = async () => {
+      wanted = async () => {};
+      await rig.replay.one(id);
+      other = await plan('people', 0, ['run.completed']);
+    };
+    const withhold = jest.spyOn(rig.outbox, 'withhold');
+    withhold.mockRejectedValueOnce(new Error('not written'));
+    await rig.answerAll('ok');
+    expect(withhold).toHaveBeenCalledTimes(1);
+    expect(sentTo('people')).toEqual([other]);
+    // What was not written is given back.
+    await rig.tend('a');
+    await rig.answerAll('ok');
+    expect(sentTo('people')).toEqual([other, runId]);
+    await pass(2_200);
+    expect(covered()).toEqual([1, 1, 5]);
   });
 
   test('is not checked again once it was attempted, nor where a user wants it', async () => {
