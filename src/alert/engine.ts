@@ -15,7 +15,6 @@ import {
   isMade,
   Judgement,
   MOST_GROUPS,
-  overflowKey,
 } from '../core/alert/judgement.ts';
 import type { AuditRecord } from '../core/audit.ts';
 import { groupKey, labelsOf, meets, type AlertEvent, type Rule } from '../core/alert/rule.ts';
@@ -68,8 +67,9 @@ type Claimed = NonNullable<AlertWork['claimed']>;
 /** `over`: the alert has resolved, so there is nothing to acknowledge. */
 export type Acknowledged = Alert | 'not_found' | 'over' | 'unconfigured';
 
-/** A group that events may open: of a rule, and of the source of the event. */
+/** A group that an event may open: of a rule, and of the source of the event. */
 interface WantedGroup {
+  key: string;
   rule: Rule;
   source: string;
 }
@@ -215,12 +215,14 @@ export class AlertEngine {
       group !== null && !isMade(group, rules.book.named(group.rule), rules.sources);
     const isMixed = due.some(isLeft) && (await this.alerting.isMixed());
     const counts = await this.readBounds(wanted, read);
-    const names = [...wanted.values()].map(({ rule }) => rule.name);
-    const judgement = await this.judgement(work, { read, names, counts, isMixed });
-
-    for (const entry of entries) this.judgeEntry(judgement, entry, deadlines.next);
-    for (const { rule, run } of deadlines.late) judgement.late(rule, run);
-    for (const key of claimed.due) judgement.tick(key);
+    const names = wanted.map(({ rule }) => rule.name);
+    const judgement = await this.readAndJudge(read, async () => {
+      const judged = await this.judgement(work, { read, names, counts, isMixed });
+      for (const entry of entries) this.judgeEntry(judged, entry, deadlines.next);
+      for (const { rule, run } of deadlines.late) judged.late(rule, run);
+      for (const key of claimed.due) judged.tick(key);
+      return judged;
+    });
 
     const { next } = deadlines;
     const judged = { judged: claimed.entries, deadlines: next };
@@ -230,6 +232,22 @@ export class AlertEngine {
     for (const [source, runIds] of deadlines.unread) await poller.readSoon(source, runIds);
     for (const [rule, number] of judgement.overflowed) this.reportOverflow(rule, number);
     for (const key of judgement.spinning) this.reportSpinning(key);
+  }
+
+  /**
+   * Judges again where that takes groups which were not read, as those of an overflow: a group that is taken
+   * for absent, and is there, would be a conflict as often as it is judged.
+   */
+  private async readAndJudge(
+    read: Map<string, ReadGroup>,
+    judge: () => Promise<Judgement>,
+  ): Promise<Judgement> {
+    for (;;) {
+      const judgement = await judge();
+      const keys = judgement.changed().map(({ key }) => key);
+      if (keys.every((key) => read.has(key))) return judgement;
+      await this.readMore(read, keys);
+    }
   }
 
   private entriesOf({ entries }: Claimed): AlertEntry[] {
@@ -319,10 +337,10 @@ export class AlertEngine {
   private async readWithOthers(
     key: string,
   ): Promise<{ read: Map<string, ReadGroup>; others: string[] }> {
-    const read = await this.readGroups([key], new Map());
+    const read = await this.readGroups([key], []);
     const group = read.get(key)?.group ?? null;
     const others = group === null ? [] : this.groupsOfSameFailures(group);
-    for (const [other, one] of await this.readGroups(others, new Map())) read.set(other, one);
+    for (const [other, one] of await this.readGroups(others, [])) read.set(other, one);
     return { read, others };
   }
 
@@ -403,20 +421,18 @@ export class AlertEngine {
 
   // What a batch reads.
 
-  private wantedBy(
-    entries: readonly AlertEntry[],
-    { late }: JudgedDeadlines,
-  ): Map<string, WantedGroup> {
-    const wanted = new Map<string, WantedGroup>();
+  private wantedBy(entries: readonly AlertEntry[], { late }: JudgedDeadlines): WantedGroup[] {
+    const wanted: WantedGroup[] = [];
     const want = (rule: Rule, event: AlertEvent) => {
-      wanted.set(groupKey(rule.name, labelsOf(rule, event)), { rule, source: event.source });
+      const key = groupKey(rule.name, labelsOf(rule, event));
+      wanted.push({ key, rule, source: event.source });
     };
     for (const entry of entries) {
       if (entry.kind === 'deadlines') continue;
       const { source } = entry.event;
       for (const rule of this.rulesOf(entry)) {
         const keys = entry.kind === 'left' ? groupsOfRun(rule, entry.event).keys() : [];
-        for (const key of keys) wanted.set(key, { rule, source });
+        for (const key of keys) wanted.push({ key, rule, source });
         if (entry.kind === 'event') want(rule, entry.event);
       }
     }
@@ -427,14 +443,14 @@ export class AlertEngine {
   /** The groups that are due or wanted, with what the mutes of their rules hold. */
   private async readGroups(
     due: readonly string[],
-    wanted: ReadonlyMap<string, WantedGroup>,
+    wanted: readonly WantedGroup[],
   ): Promise<Map<string, ReadGroup>> {
     const read = await this.alerting.process.stores.alerts.groups([
-      ...new Set([...due, ...wanted.keys()]),
+      ...new Set([...due, ...wanted.map(({ key }) => key)]),
     ]);
     const groups = [...read.values()].flatMap(({ group }) => group ?? []);
     const names = new Set([
-      ...[...wanted.values()].map(({ rule }) => rule.name),
+      ...wanted.map(({ rule }) => rule.name),
       ...groups.map(({ rule }) => rule),
     ]);
     const isMuted = (name: string) =>
@@ -454,29 +470,17 @@ export class AlertEngine {
       read.set(key, one);
   }
 
-  /** How many groups there are where one is opened; where no more may be, also what counts those. */
+  /** How many groups there are where one is opened. */
   private async readBounds(
-    wanted: ReadonlyMap<string, WantedGroup>,
-    read: Map<string, ReadGroup>,
+    wanted: readonly WantedGroup[],
+    read: ReadonlyMap<string, ReadGroup>,
   ): Promise<ReadonlyMap<string, number>> {
-    const opening = [...wanted].flatMap(([key, one]) =>
-      (read.get(key)?.group?.open ?? null) === null ? [one] : [],
+    const { process, rules } = this.alerting;
+    const opening = wanted.filter(({ key }) => (read.get(key)?.group?.open ?? null) === null);
+    const owners = opening.flatMap(({ rule, source }) =>
+      Array.from(boundsOf(rule.name, source, rules.sources.length).keys()),
     );
-    const bounds = opening.map(({ rule, source }) => ({
-      key: overflowKey(rule.name, source),
-      of: boundsOf(rule.name, source, this.alerting.rules.sources.length),
-    }));
-    const counts = await this.alerting.process.stores.alerts.groupCounts([
-      ...new Set(bounds.flatMap(({ of }) => [...of.keys()])),
-    ]);
-    const mayOverflow = bounds.filter(({ of }) =>
-      [...of].some(([owner, most]) => (counts.get(owner) ?? 0) + wanted.size > most),
-    );
-    await this.readMore(
-      read,
-      mayOverflow.map(({ key }) => key),
-    );
-    return counts;
+    return process.stores.alerts.groupCounts([...new Set(owners)]);
   }
 
   // Deadlines: what is judged was read.

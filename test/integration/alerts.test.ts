@@ -2,6 +2,7 @@ import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { Alerting } from '../../src/alert/alerting.ts';
 import type { AlertEngine } from '../../src/alert/engine.ts';
+import { OPEN_STATES } from '../../src/core/alert/alert.ts';
 import { entriesOf, RuleBook } from '../../src/core/alert/entry.ts';
 import { MOST_GROUPS, shareOfGroups } from '../../src/core/alert/judgement.ts';
 import type { InhibitRule, Rule } from '../../src/core/alert/rule.ts';
@@ -405,6 +406,67 @@ describe('alerts in Redis', () => {
     const owners = ['failed-runs', 'failed-runs default', 'failed-runs other'];
     const counts = await alerts.groupCounts(owners);
     expect([...counts.values()]).toEqual([share + 2, 1, share + 1]);
+  });
+
+  /** Gives a rule as many groups as it may have. */
+  async function fillGroups(): Promise<void> {
+    const there = Array.from({ length: MOST_GROUPS }, (_, at) => ['inf', `group-${at}`]);
+    await redis.zadd(keys.alertGroups('failed-runs'), ...there.flat());
+  }
+
+  /** An engine that stops where it would judge the same for ever. */
+  async function impatient(): Promise<AlertEngine> {
+    let conflicts = 0;
+    const commit: AlertStore['commit'] = async (step) => {
+      const pools = await alerts.commit(step);
+      if (pools === null && (conflicts += 1) >= 5) throw new Error('the same is judged for ever');
+      return pools;
+    };
+    return engine({ alerts: committing(commit) });
+  }
+
+  async function openLabels() {
+    const { items } = await alerts.list({ state: OPEN_STATES, limit: 10 });
+    return items.map(({ labels, count }) => Object.assign({ count }, labels));
+  }
+
+  test('an alert that ends and begins again at once keeps its place among those of its rule', async () => {
+    use(aRule({ groupWaitMs: 0 }));
+    rules.sources = ['default', 'other'];
+    const fail = (workflow: string, source: string) =>
+      end('run.failed', workflow, undefined, source);
+    const judging = await impatient();
+    await fail('wf-2', 'other');
+    await wait(SECOND, judging);
+    await fillGroups();
+    await fail('wf-3', 'other');
+    await wait(SECOND, judging);
+    await end('run.completed', 'wf-2', undefined, 'other');
+    await fail('wf-2', 'other');
+    await fail('wf-new', 'default');
+    await wait(SECOND, judging);
+    const open = await openLabels();
+    expect(open).toHaveLength(3);
+    expect(open).toContainEqual({ source: 'other', workflow_id: 'wf-2', count: 1 });
+    expect(open).toContainEqual({ source: 'other', overflow: 'true', count: 1 });
+    expect(open).toContainEqual({ source: 'default', overflow: 'true', count: 1 });
+    await expectSum();
+  });
+
+  test('events of several sources that would share one more group are counted by their sources', async () => {
+    use(aRule({ groupBy: ['workflow_id'], groupWaitMs: 0 }));
+    rules.sources = ['default', 'other'];
+    await fillGroups();
+    const judging = await impatient();
+    for (const workflow of ['wf-1', 'wf-2']) {
+      for (const source of rules.sources) await end('run.failed', workflow, undefined, source);
+      await wait(SECOND, judging);
+    }
+    const open = await openLabels();
+    expect(open).toHaveLength(2);
+    expect(open).toContainEqual({ source: 'default', overflow: 'true', count: 2 });
+    expect(open).toContainEqual({ source: 'other', overflow: 'true', count: 2 });
+    await expectSum();
   });
 
   test('groups that are gone make way for others', async () => {

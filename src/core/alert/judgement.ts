@@ -385,13 +385,12 @@ export class Judgement {
 
   /** Whether a group has an alert or waits, or may by an event of a source. */
   private hasRoomFor(rule: string, key: string, source: string): boolean {
-    const group = this.groupOf(key);
-    const owners = group === undefined ? [] : ownersOf(group);
+    // What it counted for when it was read, it still counts for.
+    const groups = [this.stored.get(key), this.groupOf(key)];
+    const owners = new Set(groups.flatMap((group) => (group === undefined ? [] : ownersOf(group))));
     const bounds = boundsOf(rule, source, this.context.sources.length);
-    if (owners.includes(rule)) return true;
-    return [...bounds].every(
-      ([owner, most]) => owners.includes(owner) || this.countOf(owner) < most,
-    );
+    if (owners.has(rule)) return true;
+    return [...bounds].every(([owner, most]) => owners.has(owner) || this.countOf(owner) < most);
   }
 
   private countOf(owner: string): number {
