@@ -96,6 +96,8 @@ export class AlertEngine {
   private readonly spun = new Set<string>();
   /** When it was said last that a rule has too many groups, by its name. */
   private readonly overflowSaidAt = new Map<string, number>();
+  /** Deadlines that are entered, or were last. */
+  private entering: Promise<void> = Promise.resolve();
 
   constructor(private readonly alerting: Alerting) {}
 
@@ -184,7 +186,15 @@ export class AlertEngine {
     await this.beginAbsences();
     await this.expediteOpen();
     await this.expediteHeld();
-    await this.enterDeadlines();
+    await this.enterDeadlines({ ifMixed: true });
+  }
+
+  /**
+   * Enters deadlines again that were entered while another process had another configuration: what that one
+   * read meanwhile may have none.
+   */
+  async settleDeadlines(): Promise<void> {
+    await this.enterDeadlines({ ifMixed: false });
   }
 
   private seen(): string[] {
@@ -552,16 +562,36 @@ export class AlertEngine {
     };
   }
 
+  /** One after another: the rules may change meanwhile. */
+  private enterDeadlines(options: { ifMixed: boolean }): Promise<void> {
+    const enter = () => this.enterFreshDeadlines(options);
+    this.entering = this.entering.then(enter, enter);
+    return this.entering;
+  }
+
   /** Deadlines of rules that are new, or not as they were, for the runs that go on. */
-  private async enterDeadlines(): Promise<void> {
+  private async enterFreshDeadlines({ ifMixed }: { ifMixed: boolean }): Promise<void> {
+    const { process, rules } = this.alerting;
+    const { alerts } = process.stores;
+    const all = rules.book.all.filter(({ condition }) => condition.kind === 'deadline');
+    const applied = await alerts.appliedDeadlines();
+    const isApplied = (rule: Rule) => applied[rule.name] === formOf(rule);
+    const isSame = all.every(isApplied) && Object.keys(applied).length === all.length;
+    if (isSame) return;
+    const isMixed = await this.alerting.isMixed();
+    if (isMixed && !ifMixed) return;
+    await this.setDeadlines(all.filter((rule) => !isApplied(rule)));
+    // What processes differ in is new to all: it is set again once they agree.
+    const settled = isMixed ? all.filter(isApplied) : all;
+    await alerts.noteDeadlines(
+      Object.fromEntries(settled.map((rule) => [rule.name, formOf(rule)])),
+    );
+  }
+
+  /** Sets the deadlines of rules for the runs that go on. */
+  private async setDeadlines(fresh: readonly Rule[]): Promise<void> {
     const { process, rules } = this.alerting;
     const { alerts, feeds } = process.stores;
-    const all = rules.book.all.filter(({ condition }) => condition.kind === 'deadline');
-    const forms = Object.fromEntries(all.map((rule) => [rule.name, formOf(rule)]));
-    const applied = await alerts.appliedDeadlines();
-    const fresh = all.filter((rule) => applied[rule.name] !== formOf(rule));
-    const isSame = fresh.length === 0 && Object.keys(applied).length === all.length;
-    if (isSame) return;
     for (const source of fresh.length === 0 ? [] : rules.sources) {
       for await (const chunk of feeds.active(source, false)) {
         const deadlines = chunk.flatMap(({ watch }) =>
@@ -575,7 +605,6 @@ export class AlertEngine {
         await alerts.setDeadlines(new Map(deadlines));
       }
     }
-    await alerts.noteDeadlines(forms);
   }
 
   // New rules.

@@ -10,6 +10,9 @@ const PAUSE_MS = 50;
 /** How often it is read which sources' events may be missing, ms. */
 const LEARN_EVERY_MS = 10_000;
 
+/** How often it is seen whether processes agree again that had different deadline rules, ms. */
+const SETTLE_EVERY_MS = 10_000;
+
 /**
  * Judges groups when they are due, and at intervals those that another process has left. One timer runs at
  * a time, however many entries come; each entry has a pass that begins after it was written.
@@ -36,10 +39,11 @@ export class JudgeLoop {
   };
 
   start(): void {
-    const { onError } = this.alerting;
+    const { engine, onError } = this.alerting;
     this.periodics = [
       startPeriodic(() => this.pass(), { everyMs: PASS_EVERY_MS, onError }),
       startPeriodic(() => this.learn(), { everyMs: LEARN_EVERY_MS, onError }),
+      startPeriodic(() => engine.settleDeadlines(), { everyMs: SETTLE_EVERY_MS, onError }),
     ];
   }
 

@@ -129,13 +129,20 @@ export class Processes {
     return found.toSorted((a, b) => a.startedAt - b.startedAt);
   }
 
-  /** The configurations of the daemons on this store. A process without a counter has ended. */
+  /**
+   * The configurations of the daemons on this store. A process without a counter has ended. What this one works
+   * by is there, and written, before it acts on how others differ: they see that then, too.
+   */
   async configurations(): Promise<ProcessConfiguration[]> {
     const { store } = this;
+    if (this.written.sections !== this.sections) await this.describe();
     const [counters, described] = await Promise.all([store.counters(), store.described()]);
-    return [...described].flatMap(([id, { host, pid, sections }]) =>
-      counters.has(id) ? [{ name: `${host}:${pid}`, sections }] : [],
-    );
+    const live = new Map([...described].filter(([id]) => counters.has(id)));
+    live.set(this.process.id, { ...this.info, skewMs: 0, sections: this.sections });
+    return [...live.values()].map(({ host, pid, sections }) => ({
+      name: `${host}:${pid}`,
+      sections,
+    }));
   }
 
   /** Takes the hashes of a configuration that was put in force; they are written within seconds. */

@@ -18,6 +18,7 @@ import { testProcess } from '../support/daemon.ts';
 import { endpointsOf } from '../support/endpoints.ts';
 import { aRule } from '../support/fake-alerts.ts';
 import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const SECOND = 1_000;
 const MINUTE = 60_000;
@@ -901,6 +902,52 @@ describe('silences, absence and deadlines in Redis', () => {
     await wait(2 * MINUTE, judging);
     const open = await alerts.list({ state: ['firing'], limit: 10 });
     expect(open.items.map(({ rule }) => rule)).toEqual(['slow']);
+  });
+
+  /** Alerts of another process that has rules of its own. */
+  function withRules(all: Rule[], changes: Changes = {}): Alerting {
+    const own = { ...rules, book: new RuleBook(all) };
+    return Object.assign(alertingOf({ readSoon: reads(), ...changes }), { rules: own });
+  }
+
+  async function watchRun(runId: string): Promise<void> {
+    await watches.commit({ before: null, after: goingOn(runId), events: [], deliveries: [] });
+  }
+
+  test('a run that a daemon without a deadline rule reads has a deadline once it gets the rule', async () => {
+    use();
+    await withRules([lateRule()], { isMixed: async () => true }).engine.apply();
+    await watchRun('run-b');
+    const last = withRules([lateRule()]).engine;
+    await last.apply();
+    await wait(2 * HOUR, last);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('a run that a daemon without a deadline rule reads has a deadline once that daemon is gone', async () => {
+    use();
+    let isMixed = true;
+    const other = withRules([lateRule()], { isMixed: async () => isMixed });
+    await other.engine.apply();
+    await watchRun('run-b');
+    isMixed = false;
+    other.loop.start();
+    const member = 'failed-runs default/run-b';
+    await waitFor(async () => (await redis.zscore(keys.alertDeadlines, member)) !== null);
+    await waitFor(async () => Object.keys(await alerts.appliedDeadlines()).length === 1);
+    await other.loop.stop();
+  });
+
+  test('a deadline rule that a daemon takes back while others differ is new when it comes again', async () => {
+    use();
+    const isMixed = async () => true;
+    await withRules([lateRule()]).engine.apply();
+    await withRules([], { isMixed }).engine.apply();
+    await watchRun('run-b');
+    const last = withRules([lateRule()]).engine;
+    await last.apply();
+    await wait(2 * HOUR, last);
+    expect(await told()).toEqual(['alert.firing']);
   });
 
   test('a deadline by what is usual is set once that is known', async () => {

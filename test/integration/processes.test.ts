@@ -236,6 +236,19 @@ test('a process writes the hashes of a configuration that was put in force, and 
   await one.stop(false);
 });
 
+test('a process counts by its own configuration at once, and has written it once it knows those of others', async () => {
+  const { process: one } = processOf('one');
+  const { process: two } = processOf('two');
+  two.start(stray);
+  await waitFor(async () => (await two.list()).length === 1);
+  const rulesOf = async () =>
+    new Set((await one.configurations()).map(({ sections }) => sections['rules']));
+  one.reconfigured({ rules: 'new' });
+  expect(await rulesOf()).toEqual(new Set(['new', 'old']));
+  expect((await stores.processes.described()).get('one')?.sections).toEqual({ rules: 'new' });
+  await Promise.all([one.stop(false), two.stop(false)]);
+});
+
 test('a process lists one that appeared since its last heartbeat', async () => {
   const { process: one } = processOf('one');
   one.start(stray);
