@@ -588,22 +588,24 @@ export class AlertEngine {
     );
   }
 
-  /** Sets the deadlines of rules for the runs that go on. */
+  /** Sets the deadlines of rules for the runs that go on: by their registration, which does not change. */
   private async setDeadlines(fresh: readonly Rule[]): Promise<void> {
+    if (fresh.length === 0) return;
     const { process, rules } = this.alerting;
-    const { alerts, feeds } = process.stores;
-    for (const source of fresh.length === 0 ? [] : rules.sources) {
-      for await (const chunk of feeds.active(source, false)) {
-        const deadlines = chunk.flatMap(({ watch }) =>
-          fresh
-            .filter((rule) => meets(rule, this.lateEvent(rule, watch, 0)))
-            .map((rule): [string, number] => [
-              `${rule.name} ${watchId(watch)}`,
-              deadlineOf(rule, watch, rules.usual) ?? process.now() + UNKNOWN_EVERY_MS,
-            ]),
-        );
-        await alerts.setDeadlines(new Map(deadlines));
-      }
+    const { alerts, watches } = process.stores;
+    for await (const keys of watches.active(PAGE)) {
+      const wanted = keys.filter(({ source }) => rules.sources.includes(source));
+      const stored = await watches.getMany(wanted);
+      const going = stored.flatMap((one) => one?.watch ?? []);
+      const deadlines = going.flatMap((watch) =>
+        fresh
+          .filter((rule) => meets(rule, this.lateEvent(rule, watch, 0)))
+          .map((rule): [string, number] => [
+            `${rule.name} ${watchId(watch)}`,
+            deadlineOf(rule, watch, rules.usual) ?? process.now() + UNKNOWN_EVERY_MS,
+          ]),
+      );
+      await alerts.setDeadlines(new Map(deadlines));
     }
   }
 

@@ -950,6 +950,26 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await told()).toEqual(['alert.firing']);
   });
 
+  test('a run whose status changes while runs are gone through has the deadline of a new rule', async () => {
+    use();
+    await watchRun('run-a');
+    const awaiting = goingOn('run-b');
+    const after = { ...awaiting, run: { ...awaiting.run, status: 'awaiting_human_feedback' } };
+    await watches.commit({ before: null, after, events: [], deliveries: [] });
+    use(lateRule());
+    const setDeadlines: AlertStore['setDeadlines'] = async (deadlines) => {
+      await alerts.setDeadlines(deadlines);
+      const before = await watches.get(awaiting);
+      if (before === null || before.watch.run?.status === 'running') return;
+      await watches.commit({ before, after: awaiting, events: [], deliveries: [] });
+    };
+    await (
+      await engine({ alerts: Object.assign(Object.create(alerts) as AlertStore, { setDeadlines }) })
+    ).apply();
+    const found = await redis.zrange(keys.alertDeadlines, '0', '-1');
+    expect(found.toSorted()).toEqual(['failed-runs default/run-a', 'failed-runs default/run-b']);
+  });
+
   test('a deadline by what is usual is set once that is known', async () => {
     let usualMs: number | null = null;
     rules.usual = () => usualMs;
