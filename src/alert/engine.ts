@@ -50,7 +50,7 @@ const UNREAD_MS = 60_000;
 /** How often a deadline is computed again that depends on figures which are not there yet, ms. */
 const UNKNOWN_EVERY_MS = 300_000;
 
-/** How often a deadline of a rule that only another process has is looked at, ms. */
+/** How often a deadline is judged that may have passed by the rules of another process alone, ms. */
 const FOREIGN_EVERY_MS = 60_000;
 
 /** Runs beyond their deadline that a process remembers to have asked for. */
@@ -82,6 +82,12 @@ interface JudgedDeadlines {
   unread: Map<string, string[]>;
 }
 
+interface DeadlineContext {
+  member: string;
+  now: number;
+  result: JudgedDeadlines;
+}
+
 /**
  * Alerts: what rules make of events. It judges what the inbox holds and what is due, one process at a time;
  * each batch is one atomic step, in which alerts move, their events are written with their deliveries, and
@@ -96,6 +102,8 @@ export class AlertEngine {
   private readonly spun = new Set<string>();
   /** When it was said last that a rule has too many groups, by its name. */
   private readonly overflowSaidAt = new Map<string, number>();
+  /** The batch that is judged, or was last. */
+  private batch: Promise<void> = Promise.resolve();
   /** Deadlines that are entered, or were last. */
   private entering: Promise<void> = Promise.resolve();
 
@@ -125,7 +133,8 @@ export class AlertEngine {
         await process.clock.measure();
         continue;
       }
-      await this.judgeBatch(work, work.claimed);
+      this.batch = this.judgeBatch(work, work.claimed);
+      await this.batch;
     }
   }
 
@@ -502,36 +511,52 @@ export class AlertEngine {
     const result: JudgedDeadlines = { next: new Map(), late: [], unread: new Map() };
     const stored = await this.alerting.process.stores.watches.getMany(members.map(watchOfDeadline));
     const ruleOf = (member: string) => rules.book.named(member.slice(0, member.indexOf(' ')));
-    // Another process may have entered deadlines of a rule that this one does not know.
-    const isForeign = members.some((member) => ruleOf(member) === undefined);
-    const ofForeign = isForeign && (await this.alerting.isMixed()) ? now + FOREIGN_EVERY_MS : null;
+    // What the rules of this process do not make late may be late by those of another.
+    const isMixed = members.length > 0 && (await this.alerting.isMixed());
+    const again = isMixed ? now + FOREIGN_EVERY_MS : null;
     if (asked.size > MOST_ASKED) asked.clear();
     members.forEach((member, index) => {
       const rule = ruleOf(member);
       const watch = stored[index]?.watch;
-      if (rule === undefined) return void result.next.set(member, ofForeign);
+      if (rule === undefined) return void result.next.set(member, again);
       const goesOn = watch?.state === 'active' && !watch.isReopened;
-      const judged = goesOn ? this.judgeDeadline(rule, watch, { member, now, result }) : null;
+      const judged = goesOn
+        ? this.judgeDeadline(rule, watch, { member, now, again, result })
+        : null;
       result.next.set(member, judged);
       if (judged === null) asked.delete(member);
     });
     return result;
   }
 
-  /** @returns when it is judged next; null for no more */
+  /**
+   * @param again when it is judged next where it is not late by the rules of this process
+   * @returns when it is judged next; null for no more
+   */
   private judgeDeadline(
     rule: Rule,
     watch: Watch,
-    { member, now, result }: { member: string; now: number; result: JudgedDeadlines },
+    { again, ...given }: DeadlineContext & { again: number | null },
+  ): number | null {
+    const { now } = given;
+    const event = this.lateEvent(rule, watch, now);
+    if (rule.condition.kind !== 'deadline' || !meets(rule, event)) return again;
+    const deadlineAt = deadlineOf(rule, watch, this.alerting.rules.usual);
+    if (deadlineAt !== null && deadlineAt <= now) {
+      return this.judgePassed({ rule, run: { event, deadlineAt } }, watch, given);
+    }
+    return Math.min(deadlineAt ?? now + UNKNOWN_EVERY_MS, again ?? Infinity);
+  }
+
+  /** @returns when it is judged next; null for no more */
+  private judgePassed(
+    { rule, run }: { rule: Rule; run: Omit<LateRun, 'isKnown'> },
+    watch: Watch,
+    { member, now, result }: DeadlineContext,
   ): number | null {
     const { asked } = this;
-    const event = this.lateEvent(rule, watch, now);
-    if (rule.condition.kind !== 'deadline' || !meets(rule, event)) return null;
-    const deadlineAt = deadlineOf(rule, watch, this.alerting.rules.usual);
-    if (deadlineAt === null) return now + UNKNOWN_EVERY_MS;
-    if (deadlineAt > now) return deadlineAt;
-    if ((watch.runAskedAt ?? 0) >= deadlineAt) {
-      result.late.push({ rule, run: { event, deadlineAt, isKnown: true } });
+    if ((watch.runAskedAt ?? 0) >= run.deadlineAt) {
+      result.late.push({ rule, run: { ...run, isKnown: true } });
       return null;
     }
     if (this.cannotTell(watch.source)) {
@@ -540,7 +565,7 @@ export class AlertEngine {
     }
     const askedAt = asked.get(member) ?? now;
     if (now - askedAt >= UNREAD_MS) {
-      result.late.push({ rule, run: { event, deadlineAt, isKnown: false } });
+      result.late.push({ rule, run: { ...run, isKnown: false } });
       return null;
     }
     asked.set(member, askedAt);
@@ -580,6 +605,8 @@ export class AlertEngine {
     if (isSame) return;
     const isMixed = await this.alerting.isMixed();
     if (isMixed && !ifMixed) return;
+    // It may go by the rules as they were, and write after what is set here.
+    await this.batch.catch(() => undefined);
     await this.setDeadlines(all.filter((rule) => !isApplied(rule)));
     // What processes differ in is new to all: it is set again once they agree.
     const settled = isMixed ? all.filter(isApplied) : all;

@@ -910,6 +910,16 @@ describe('silences, absence and deadlines in Redis', () => {
     return Object.assign(alertingOf({ readSoon: reads(), ...changes }), { rules: own });
   }
 
+  const onlyOf = (workflow: string): Rule => ({
+    ...lateRule(),
+    when: { workflow_id: [workflow] },
+  });
+
+  const within = (ms: number): Rule => ({
+    ...lateRule(),
+    condition: { kind: 'deadline', reference: 'created_at', limit: { kind: 'interval', ms } },
+  });
+
   async function watchRun(runId: string): Promise<void> {
     await watches.commit({ before: null, after: goingOn(runId), events: [], deliveries: [] });
   }
@@ -947,6 +957,46 @@ describe('silences, absence and deadlines in Redis', () => {
     const last = withRules([lateRule()]).engine;
     await last.apply();
     await wait(2 * HOUR, last);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test.each([
+    { what: 'is about other runs', old: onlyOf('wf-2') },
+    { what: 'gives more time', old: within(3 * HOUR) },
+  ])('a deadline is left to other daemons where the old rule $what', async ({ old }) => {
+    use();
+    await watchRun('run-a');
+    await setClock(now + 2 * HOUR);
+    const isMixed = async () => true;
+    const other = withRules([lateRule()], { isMixed }).engine;
+    await other.apply();
+    await withRules([old], { isMixed }).engine.judge();
+    await setClock(now + 10 * SECOND);
+    await wait(2 * MINUTE, other);
+    expect(await told()).toEqual(['alert.firing']);
+  });
+
+  test('a deadline by a new rule is kept, though it is judged by the old rule as it is set', async () => {
+    use(onlyOf('wf-2'));
+    await watchRun('run-a');
+    await setClock(now + 2 * HOUR);
+    await alerts.setDeadlines(new Map([['failed-runs default/run-a', now]]));
+    const own: AlertEngine[] = [];
+    let applying: Promise<void> | undefined;
+    const reloaded = committing(async (step) => {
+      if (applying === undefined) {
+        use(lateRule());
+        applying = own[0]?.apply();
+        // Long enough for what it would write by then.
+        for (let turn = 0; turn < 100; turn += 1) await redis.ping();
+      }
+      return alerts.commit(step);
+    });
+    const judging = await engine({ alerts: reloaded, readSoon: reads() });
+    own.push(judging);
+    await judging.judge();
+    await applying;
+    await wait(MINUTE, judging);
     expect(await told()).toEqual(['alert.firing']);
   });
 
