@@ -15,6 +15,8 @@ const HOUR = 3_600_000;
 /** By how much the clock of Noxus is behind ours. */
 const BEHIND_MS = 3 * HOUR;
 
+const LIST = { source: 'default', workflowId: null };
+
 /** What runs do that others begin. */
 const COMPLETES: ScriptInput = {
   steps: [
@@ -30,15 +32,19 @@ let daemons: DaemonProcess[] = [];
 const allDaemons: DaemonProcess[] = [];
 const { url: redisUrl, prefix } = testRedis();
 
-async function start(): Promise<DaemonProcess> {
+async function start({
+  source = noxus,
+  told = everybody,
+  redis = { url: redisUrl, prefix },
+} = {}): Promise<DaemonProcess> {
   const daemon = await startDaemonProcess({
-    env: { REDIS_URL: redisUrl },
+    env: { REDIS_URL: redis.url },
     config: {
-      redis: { prefix },
+      redis: { prefix: redis.prefix },
       sources: {
         default: {
-          base_url: noxus.url,
-          api_key: noxus.apiKey,
+          base_url: source.url,
+          api_key: source.apiKey,
           timeout: '8s',
           rate_limit: { requests: 10_000, per: '1s' },
           discover: { workflows: 'all', every: '250ms' },
@@ -47,7 +53,7 @@ async function start(): Promise<DaemonProcess> {
       // So rarely that a slow machine answers: reads that time out are trouble of the source.
       polling: { min_interval: '500ms', max_interval: '1s' },
       endpoints: {
-        everybody: { type: 'webhook', url: everybody.url, secret: SECRET, default: true },
+        everybody: { type: 'webhook', url: told.url, secret: SECRET, default: true },
         ops: {
           type: 'webhook',
           url: ops.url,
@@ -65,6 +71,11 @@ async function start(): Promise<DaemonProcess> {
 
 function begin(count: number, script = COMPLETES): string[] {
   return Array.from({ length: count }, () => noxus.add(script).id);
+}
+
+function isEndOf(runId: string, body: string): boolean {
+  const { type, data } = JSON.parse(body) as RunwatchEvent;
+  return type === 'run.completed' && data.run_id === runId;
 }
 
 /** The ids of the events for the end of each run. */
@@ -122,9 +133,8 @@ beforeAll(async () => {
   daemons = await Promise.all([start(), start(), start()]);
   // Runs that began before the first pass has ended are old, and a machine that is busy may lose a first read.
   const { discoveries, close } = openStores({ url: redisUrl, prefix });
-  const list = { source: 'default', workflowId: null };
   try {
-    await waitFor(async () => (await discoveries.cursors([list]))[0]);
+    await waitFor(async () => (await discoveries.cursors([LIST]))[0]);
   } finally {
     await close();
   }
@@ -238,5 +248,26 @@ describe('discovery by three daemons of a workspace with a clock three hours beh
     expect(notices().size).toBe(1);
     const types = new Set(everybody.received.map(({ type }) => type));
     expect(types).not.toContain('run.awaiting_human_feedback');
+  });
+});
+
+describe('discovery where no run is watched', () => {
+  test('discovery goes on after a pause that its own list asked for twice', async () => {
+    const source = await startSimulator();
+    const told = await startReceiver({ secrets: [SECRET] });
+    const { url, prefix: own } = testRedis();
+    const daemon = await start({ source, told, redis: { url, prefix: own } });
+    const { sources, discoveries, close } = openStores({ url, prefix: own });
+    try {
+      await waitFor(async () => (await discoveries.cursors([LIST]))[0]);
+      source.fault({ kind: 'status', status: 429, retry_after: 1, on: 'list', count: 2 });
+      await waitFor(() => daemon.log().some(({ msg }) => msg === 'source.paused'));
+      const { id } = source.add(COMPLETES);
+      await waitFor(() => told.received.some(({ body }) => isEndOf(id, body)));
+      expect((await sources.read('default')).state).toBeNull();
+    } finally {
+      await Promise.all([daemon.stop('SIGTERM'), close()]);
+      await Promise.all([told, source].map((server) => server.close()));
+    }
   });
 });

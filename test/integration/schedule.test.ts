@@ -1,4 +1,5 @@
 import { NO_LOAD } from '../../src/core/cadence/load.ts';
+import { pageMember } from '../../src/core/feed/page-name.ts';
 import { REQUEST_KINDS } from '../../src/core/source/request-order.ts';
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -245,6 +246,47 @@ describe('claim from the schedule', () => {
     const { claims, next } = await processOn().claim(10);
     expect(claims).toMatchObject([{ failedProbes: expect.any(Number) }]);
     expect(next.is).toBe('paused');
+  });
+
+  test('where no poll is due, a page of a list is the probe of a paused source', async () => {
+    await watch(['later'], AN_HOUR);
+    const process = processOn();
+    const pages = [1, 2].map((page) => pageMember({ workflowId: null, page }));
+    await process.enterFeed(
+      'list',
+      pages.map((member) => ({ member, withinMs: 0 })),
+    );
+    await closeSource(sources, source, Date.now());
+    const { claims, next } = await process.claim(10);
+    expect(claims).toMatchObject([{ member: pages[0], kind: 'list', failedProbes: 0 }]);
+    expect(next.is).toBe('paused');
+    expect(await process.claim(10)).toMatchObject({ claims: [], next: { is: 'paused' } });
+  });
+
+  test('of a paused source a due poll is the probe before a page that has been due longer', async () => {
+    const process = processOn();
+    await process.enterFeed('list', [
+      { member: pageMember({ workflowId: null, page: 1 }), withinMs: 0 },
+    ]);
+    await delay(2);
+    await watch(['a']);
+    await closeSource(sources, source, Date.now());
+    const { claims } = await process.claim(10);
+    expect(claims).toMatchObject([{ member: 'a', failedProbes: 0 }]);
+  });
+
+  test('a claim from a paused source with nothing due says when the next page is, and leaves the probe', async () => {
+    const process = processOn();
+    const member = pageMember({ workflowId: null, page: 1 });
+    await requests.enterMissing(source, 'list', [member]);
+    const claim = await claimed(process);
+    await process.release(claim, { inMs: AN_HOUR });
+    await closeSource(sources, source, Date.now());
+    const { claims, next } = await process.claim(10);
+    expect([claims, next.is]).toEqual([[], 'idle']);
+    expect(next.ms).toBeGreaterThan(AN_HOUR / 2);
+    await watch(['a']);
+    expect(await claimedRuns(process, 1)).toEqual(['a']);
   });
 
   test('one claim takes more than it reads at a time, each once', async () => {

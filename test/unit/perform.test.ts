@@ -10,7 +10,7 @@ import { testProcess, testSource } from '../support/daemon.ts';
 /** How a claim ends for this poll result. */
 async function endOf(
   poll: () => Promise<Polled>,
-  { isStale = false, isLate = false, failedProbes = null as number | null } = {},
+  { kind = 'watch', isStale = false, isLate = false, failedProbes = null as number | null } = {},
 ): Promise<{ ends: unknown[]; errors: unknown[]; exhausted: unknown[]; dropped: string[] }> {
   const ends: unknown[] = [];
   const dropped: string[] = [];
@@ -44,10 +44,11 @@ async function endOf(
         }),
       },
       observer: { observe: poll },
+      lists: { readPage: async () => void (await poll()) },
     }),
   );
   const stored = { watch: newWatch(), version: 1 };
-  const claim = { kind: 'watch', token: 'this', stored, failedProbes, isStale: () => isStale };
+  const claim = { kind, token: 'this', stored, failedProbes, isStale: () => isStale };
   await performer.perform(claim as unknown as RequestClaim);
   return { ends, errors, exhausted, dropped };
 }
@@ -89,6 +90,7 @@ test.each<[string, () => Promise<Polled>, object]>([
   ['is answered', async () => ({ is: 'written', nextMs: 5 }), {}],
   ['throws', never, {}],
   ['is not made', never, { isStale: true }],
+  ['is a page not worth a request', async () => ({ is: 'unwatched' }), { kind: 'list' }],
 ])('a probe that %s is released, and other polls hold none', async (_, poll, how) => {
   expect((await endOf(poll, { ...how, failedProbes: 0 })).dropped).toEqual(['this']);
   expect((await endOf(poll, how)).dropped).toEqual([]);

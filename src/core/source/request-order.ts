@@ -8,10 +8,10 @@
  * Within a kind the longest due goes first, but of `prompt` one claim in {@link NEWEST_ONE_IN} takes the newest, and
  * of `first` all but one in {@link LONGEST_ONE_IN}. Where nothing is due and the rate limit is short, the watch that
  * has waited longest beyond its configured interval is polled. A hint or a user makes a poll `prompt`
- * (`redis/lua/schedule.ts`). A probe of a closed source is always a poll. Requests that stand in no schedule take
- * permits beside this order: while a user waits for one, every other is left to it (`source/limiter.ts`). When each is
- * due is decided by `core/watch/observe.ts` and `core/feed`; whether a request may be sent at all, by the rate limit
- * and the throttle.
+ * (`redis/lua/schedule.ts`). A probe of a closed source is a poll, and where none is due a page of a list: where no run
+ * is watched, discovery would else never go on. Requests that stand in no schedule take permits beside this order: while
+ * a user waits for one, every other is left to it (`source/limiter.ts`). When each is due is decided by
+ * `core/watch/observe.ts` and `core/feed`; whether a request may be sent at all, by the rate limit and the throttle.
  */
 import type { Profile, Watch } from '../watch/watch.ts';
 

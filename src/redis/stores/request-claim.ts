@@ -147,8 +147,8 @@ end
 local function dueNow(now, ahead, isProbe)
   local due, soonest, backlog = {}, nil, {}
   for place, kind in ipairs(KINDS) do
-    -- A page may turn out not to be worth a request, so it is no probe.
-    if place <= ${POLL_KINDS} or not isProbe then
+    -- A page may turn out not to be worth a request, so it probes only where no poll is due.
+    if not isProbe or place <= ${POLL_KINDS} or kind == 'list' and #due == 0 then
       local member, dueAt, secondAt = headOf(place, ahead)
       if NEWEST[kind] and secondAt and not isProbe and secondAt <= now then backlog[kind] = true end
       if dueAt and dueAt <= now then
