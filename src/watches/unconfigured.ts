@@ -1,8 +1,9 @@
 import { pollPolicy } from '../config/schema.ts';
 import { nothingLearned } from '../core/cadence/hazard.ts';
 import { NO_LOAD } from '../core/cadence/load.ts';
-import { planDeliveries, type Delivery } from '../core/delivery/delivery.ts';
+import { planDeliveries, planNotice } from '../core/delivery/delivery.ts';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
+import { releasedByEnd } from '../core/watch/attempt.ts';
 import { observe } from '../core/watch/observe.ts';
 import type { WatchKey } from '../core/watch/watch.ts';
 import { faultLog } from '../fault-log.ts';
@@ -161,10 +162,11 @@ async function observeOne(process: Process, key: WatchKey): Promise<void> {
   if (!isNews && before.watch.trouble !== null) return;
   const { polls, pollHistory, lastPolledAt } = before.watch;
   const after = { ...watch, polls, pollHistory, lastPolledAt };
-  const deliveries: Delivery[] = planDeliveries(after, events, after.subscriptions, {
-    wants: endpoints.wants,
-    now,
-  });
+  const wanted = { wants: endpoints.wants, now };
+  const deliveries = [
+    ...planNotice(after, releasedByEnd(before.watch, after), wanted),
+    ...planDeliveries(after, events, after.subscriptions, wanted),
+  ];
   const ended = after.state === 'active' ? {} : { schedule: { does: 'leave' as const } };
   const due = await stores.watches.commit({ before, after, events, deliveries, ...ended });
   if (due === null) return;

@@ -7,14 +7,14 @@ import {
   Unconfigured,
 } from '../../src/watches/unconfigured.ts';
 import type { Logger } from '../../src/telemetry/logger.ts';
-import { newWatch, NOON } from '../support/builders.ts';
+import { newWatch, NOON, snapshot } from '../support/builders.ts';
 import { collectLog } from '../support/collect-log.ts';
 import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
-const { watches, events, sourceNames, close } = stores;
+const { watches, events, deliveries, sourceNames, close } = stores;
 let time = NOON;
 
 afterAll(close);
@@ -76,6 +76,26 @@ describe('source that is not configured any more', () => {
     await observe('old');
     expect(await typesOf('run-1')).toEqual(['watch.unreachable', 'watch.expired']);
     expect((await watches.get(key))?.watch.state).toBe('expired');
+  });
+
+  test('a reopened watch of a removed source goes back to its end, of which held subscriptions hear', async () => {
+    const key = { source: 'old', runId: 'run-5' };
+    const watch = newWatch({
+      ...key,
+      state: 'active',
+      isReopened: true,
+      run: snapshot({ id: key.runId, status: 'completed' }),
+      notice: { eventId: 'evt_end', type: 'run.completed' },
+      subscriptions: ['told', 'ops'].map((endpoint) => ({ kind: 'endpoint', endpoint })),
+      held: ['ops'],
+      timeoutAt: NOON + 600_000,
+    });
+    await watches.commit({ before: null, after: watch, events: [], deliveries: [] });
+    time = NOON + 600_001;
+    await observe('old');
+    expect((await watches.get(key))?.watch).toMatchObject({ state: 'finished', held: [] });
+    const { items } = await deliveries.list({ runs: [key] }, { limit: 10 });
+    expect(items).toMatchObject([{ eventId: 'evt_end', endpoint: 'ops' }]);
   });
 });
 
