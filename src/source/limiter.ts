@@ -83,12 +83,13 @@ export class SourceLimiter {
     return this.limit.requests / this.limit.perMs;
   }
 
-  /** @returns false where the limit is the same */
-  change(limit: RateLimit): boolean {
-    const hasChanged = !isDeepStrictEqual(limit, this.limit);
+  /** Takes another limit; one that lets no read through, while each takes two requests, is held until a restart. */
+  change(limit: RateLimit): 'taken' | 'same' | 'held' {
+    if (this.readsTwiceWithin !== null && limit.requests < 2) return 'held';
+    if (isDeepStrictEqual(limit, this.limit)) return 'same';
     // The same object, so that what refers to it goes by the new limit.
     Object.assign(this.limit, limit);
-    return hasChanged;
+    return 'taken';
   }
 
   /**

@@ -253,9 +253,10 @@ export class Source {
    * @param all the sources with which it shares what a process has under way
    */
   reconfigure(next: SourceConfig, all: readonly SourceConfig[]): void {
-    const hasChanged = this.limiter.change(limitOf(next));
+    const limit = this.limiter.change(limitOf(next));
     this.slots.shareWith(all);
-    if (hasChanged) this.slots.free();
+    if (limit === 'taken') this.slots.free();
+    if (limit === 'held') this.process.log.warn({ source: this.name }, 'source.rate_limit_held');
     // Another type or URL needs a restart, and its headers are not for this one.
     const { type, base_url: url } = this.config;
     this.isMoved = next.type !== type || next.base_url !== url;

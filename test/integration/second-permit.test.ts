@@ -1,4 +1,5 @@
 import { afterAll, expect, test } from '@jest/globals';
+import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { RateLimit } from '../../src/core/source/rate-limit.ts';
 import { BudgetStore } from '../../src/redis/stores/source-store.ts';
 import { SourceLimiter } from '../../src/source/limiter.ts';
@@ -70,6 +71,22 @@ test('a source that has just answered again is read, however low its limit', asy
   const limiter = openLimiter({ requests: 4, perMs: 1_000 });
   await redis.set(keys.sourceAdmission(limiter.source).open, Date.now());
   expect(await limiter.claimRead()).not.toBeNull();
+});
+
+test('a limit that is too low for a read of two requests is held until a restart', async () => {
+  const limiter = openLimiter({ requests: 4, perMs: 1_000 });
+  expect(limiter.change({ requests: 1, perMs: 1_000 })).toBe('held');
+  const member = pageMember({ workflowId: null, page: 1 });
+  await stores.requests.enterMissing(limiter.source, 'list', [member]);
+  const { claimed } = await stores.requests.claim(limiter.source, {
+    token: 'p.1',
+    most: 1,
+    limit: limiter.limit,
+    secondHoldMs: limiter.secondHoldMs,
+    leaseMs: TIMEOUT_MS,
+    roundMs: 0,
+  });
+  expect(claimed).toMatchObject([{ member, count: 2 }]);
 });
 
 test('a closed source gives no permits to a read', async () => {
