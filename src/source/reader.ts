@@ -70,7 +70,7 @@ export class SourceReader {
     return this.port.probe !== null;
   }
 
-  /** Probes the source, where it can be: within the rate limit, at most every 5 s. */
+  /** Probes the source, where it can be: within the rate limit, at most every 5 s, and a closed one when it may be. */
   probeSoon(): void {
     const { process, limiter } = this.source;
     if (!this.canProbe || process.now() < this.notBefore) return;
@@ -84,7 +84,8 @@ export class SourceReader {
   }
 
   private async probeOnce(): Promise<void> {
-    const permit = await this.source.limiter.claim();
+    const { limiter, deadlineMs } = this.source;
+    const permit = await limiter.claim(deadlineMs);
     if (permit === null) return;
     await this.probe();
     permit.settle();

@@ -231,10 +231,15 @@ export class Source {
     });
   }
 
-  /** Asks a source of which nothing is known yet whether it answers. */
+  /** Asks whether the source answers where nothing is known of it yet, or it is closed and no poll will find out. */
   async greet(): Promise<void> {
-    await this.throttle.freshen();
-    if ((await this.throttle.read()).answeredAt === null) this.reader.probeSoon();
+    const { throttle, limiter, reader } = this;
+    await throttle.freshen();
+    const { answeredAt, state } = await throttle.read();
+    // Another process may have closed it.
+    throttle.saw(state !== null);
+    const isLeft = (state?.closed ?? null) !== null && limiter.active() === 0;
+    if (answeredAt === null || isLeft) reader.probeSoon();
   }
 
   /** Surveys the schedule, which finds lost wake-ups, and judges the source as a whole. */

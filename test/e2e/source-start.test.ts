@@ -50,3 +50,12 @@ test('a source that refuses its key is unauthorized before any run is watched', 
   await waitFor(async () => (await sourceOf(daemon))['state'] === 'unauthorized');
   await noxus.close();
 });
+
+test('a source that is closed while no run is watched answers once its pause is over', async () => {
+  const noxus = await startSimulator({ apiKey: 'the-key-of-today' });
+  noxus.fault({ kind: 'status', status: 429, retry_after: 1, count: 1 });
+  const daemon = await start(noxus.url);
+  await waitFor(() => daemon.log().some(({ msg }) => msg === 'source.paused'));
+  await waitFor(async () => (await sourceOf(daemon))['state'] === 'answering');
+  await noxus.close();
+});
