@@ -256,8 +256,8 @@ test('a new key that comes with a new URL is not sent to the old one', async () 
   const elsewhere = { base_url: 'http://127.0.0.1:9', api_key: 'the-key-of-another' };
   await daemon.configure(configOf({ sources: { default: elsewhere } }));
   await hangUp(daemon, READ_AGAIN);
-  const [restart] = await waitFor(() => linesOf(daemon, /need a restart$/));
-  expect(restart?.['settings']).toContain('sources.default.base_url');
+  const restart = await waitFor(() => linesOf(daemon, /need a restart$/)[0]);
+  expect(restart['settings']).toContain('sources.default.base_url');
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
   await call(daemon, OLD_TOKEN, '/v1/watches', { run_id: id });
   await waitFor(() => receiver.received.some(({ body }) => body.includes(id)));
