@@ -1,6 +1,7 @@
 import { isIP, isIPv6 } from 'node:net';
 import { z } from 'zod';
 import { PER_WATCH } from '../core/delivery/receiver.ts';
+import { MOST_STREAMS } from '../core/feed/stream-capacity.ts';
 import { WORKFLOW_ENTRY_PATTERN } from '../core/run/id.ts';
 import { PROFILES } from '../core/watch/watch.ts';
 import { endpoint, webhookSecret, tls } from './endpoint-schema.ts';
@@ -172,7 +173,7 @@ export const configSchema = z.strictObject({
       // Well under the time for which a refusal is remembered, so that it is logged once.
       unauthorized_probe: duration('60s', { min: '100ms', max: '5m' }),
       hints: z.enum(['auto', 'off'], { error: 'expected auto or off' }).default('auto'),
-      hint_streams: integer(1_000, 1, 10_000),
+      hint_streams: integer(1_000, 1, MOST_STREAMS),
     })
     .prefault({}),
   watches: z

@@ -208,7 +208,7 @@ export class StreamOpenings {
     let wasRefused = false;
     this.capacity = await this.store.changeCapacity(name, (one) => {
       wasRefused = one.refusedUntil > 0;
-      return capacityAfter(one, outcome, at);
+      return capacityAfter(one, outcome, at, this.feed.most);
     });
     const { refusedUntil } = this.capacity;
     if (refusedUntil === 0 || wasRefused) return;

@@ -18,21 +18,23 @@ function watchOf(runId: string, progress: number) {
   return newWatch({ runId, run: snapshot({ id: runId, progress }), cadence });
 }
 
-function openings() {
+function openings({ size = ALLOWED } = {}) {
   const state = {
     hintsWaitMs: 0,
     entered: [] as string[],
     passes: 0,
     pauses: [] as (number | null)[],
     capacityChanges: 0,
+    sizeAfter: size,
   };
-  const capacity: StreamCapacity = { ...NEW_CAPACITY, size: ALLOWED, liveAt: NOON };
+  const capacity: StreamCapacity = { ...NEW_CAPACITY, size, liveAt: NOON };
   const streams = {
     take: async () => true,
     count: async () => 0,
     capacity: async () => capacity,
-    changeCapacity: async () => {
+    changeCapacity: async (_source: string, change: (before: StreamCapacity) => StreamCapacity) => {
       state.capacityChanges += 1;
+      state.sizeAfter = change(capacity).size;
       return capacity;
     },
   };
@@ -78,6 +80,12 @@ test('a 429 of a stream stops streams for a while, and pauses polls only where i
   expect([state.entered, state.pauses]).toEqual([[], []]);
   await of.ended('run-3', { kind: 'throttled', status: 429, retryAfterMs: 20_000 }, ASKED);
   expect(state.pauses).toEqual([20_000]);
+});
+
+test('a 429 of a stream leaves half of the streams that are configured', async () => {
+  const { of, state } = openings({ size: 8_000 });
+  await of.ended('run-1', { kind: 'throttled', status: 429, retryAfterMs: null }, ASKED);
+  expect(state.sizeAfter).toBe(50);
 });
 
 test('a stream that this host could not open changes nothing for the source, and no other is opened at once', async () => {

@@ -101,6 +101,37 @@ describe('number of streams', () => {
     expect(allowedStreams(capacity, { most: 50, now: NOON })).toBe(50);
   });
 
+  test('a source that has given streams for hours gives them still', () => {
+    let [capacity, now] = [NEW_CAPACITY, NOON];
+    for (let at = 0; at < 1_100; at += 1) {
+      capacity = JSON.parse(JSON.stringify(capacityAfter(capacity, live, (now += 5_000))));
+      expect(allowedStreams(capacity, { most: 1_000, now })).toBeGreaterThan(4);
+    }
+    expect(allowedStreams(capacity, { most: 1_000, now })).toBe(1_000);
+  });
+
+  test.each([1_000, 10_000])(
+    'a throttled opening halves at once what is allowed of %s, however long streams were live',
+    (most) => {
+      let [capacity, now] = [NEW_CAPACITY, NOON];
+      for (let at = 0; at < 100; at += 1) {
+        capacity = capacityAfter(capacity, live, (now += 5_000), most);
+      }
+      expect(allowedStreams(capacity, { most, now })).toBe(most);
+      capacity = capacityAfter(capacity, { is: 'throttled' }, now, most);
+      expect(allowedStreams(capacity, { most, now })).toBe(most / 2);
+    },
+  );
+
+  test('a number that is beyond what was configured since is halved from there', () => {
+    const wide = { ...NEW_CAPACITY, size: 8_000, changedAt: NOON };
+    const halved = capacityAfter(wide, { is: 'throttled' }, NOON + 2_000, 100);
+    expect(halved.size).toBe(50);
+    expect(capacityAfter(wide, live, NOON + 5_000, 100).size).toBe(8_000);
+    // No streams are configured, while the last ones end.
+    expect(capacityAfter(wide, { is: 'throttled' }, NOON + 2_000, 0).size).toBe(1);
+  });
+
   test('throttled and failed openings halve the number', () => {
     const wide = { ...NEW_CAPACITY, size: 80, changedAt: NOON };
     expect(capacityAfter(wide, { is: 'throttled' }, NOON + 2_000).size).toBe(40);

@@ -3,6 +3,9 @@ import { createHash } from 'node:crypto';
 /** Streams that may be open at first. */
 const FIRST = 5;
 
+/** The most streams of a source that may be configured: a size beyond it allows no more. */
+export const MOST_STREAMS = 10_000;
+
 /** While streams can be opened, so long until there may be twice as many, ms. */
 const DOUBLES_MS = 5_000;
 
@@ -62,15 +65,27 @@ export type StreamOutcome =
   /** It was open for so long, and broke, or ended with its run. */
   | { is: 'broken' | 'lasted'; afterMs: number };
 
-/** The capacity after an outcome; the same object where it does not change. */
+/** A capacity that a store holds. Its size once grew without a bound, and JSON has null for infinity. */
+export type KeptCapacity = Omit<StreamCapacity, 'size'> & { size: number | null };
+
+export function capacityOf(kept: KeptCapacity | null): StreamCapacity {
+  if (kept === null) return NEW_CAPACITY;
+  return { ...kept, size: Math.min(kept.size ?? FIRST, MOST_STREAMS) };
+}
+
+/**
+ * The capacity after an outcome; the same object where it does not change.
+ * @param most by the configuration
+ */
 export function capacityAfter(
   capacity: StreamCapacity,
   outcome: StreamOutcome,
   now: number,
+  most = MOST_STREAMS,
 ): StreamCapacity {
   switch (outcome.is) {
     case 'live':
-      return grown(capacity, now);
+      return grown(capacity, now, most);
     case 'refused':
     case 'failed': {
       const refused = [...new Set([...capacity.refused, hashOf(outcome.runId)])];
@@ -78,10 +93,10 @@ export function capacityAfter(
         const refusedUntil = now + REFUSED_MS;
         return { ...capacity, refused: [], refusedUntil, size: 1, changedAt: now };
       }
-      return { ...(outcome.is === 'failed' ? halved(capacity, now) : capacity), refused };
+      return { ...(outcome.is === 'failed' ? halved(capacity, now, most) : capacity), refused };
     }
     case 'throttled':
-      return halved(capacity, now);
+      return halved(capacity, now, most);
     case 'lasted':
     case 'broken':
       return lived(capacity, outcome);
@@ -92,13 +107,16 @@ function hashOf(runId: string): string {
   return createHash('sha256').update(runId).digest('base64url').slice(0, 12);
 }
 
-function grown(capacity: StreamCapacity, now: number): StreamCapacity {
+function grown(capacity: StreamCapacity, now: number, most: number): StreamCapacity {
   const { size, changedAt, liveAt } = capacity;
   const isSame = capacity.refused.length === 0 && capacity.refusedUntil === 0;
   const live = { ...capacity, liveAt: now, refused: [], refusedUntil: 0 };
   if (size < FIRST) return { ...live, size: FIRST, changedAt: now };
   if (changedAt === 0) return { ...live, changedAt: now };
-  if (now - changedAt >= DOUBLES_MS) return { ...live, size: size * 2, changedAt: now };
+  const doubled = Math.min(size * 2, most);
+  if (doubled > size && now - changedAt >= DOUBLES_MS) {
+    return { ...live, size: doubled, changedAt: now };
+  }
   return isSame && now - liveAt < DOUBLES_MS ? capacity : live;
 }
 
@@ -118,9 +136,11 @@ function lived(
   return { ...capacity, lifeMs: Math.min(lifeMs, afterMs * 2 + 1) };
 }
 
-function halved(capacity: StreamCapacity, now: number): StreamCapacity {
+function halved(capacity: StreamCapacity, now: number, most: number): StreamCapacity {
   if (now - capacity.changedAt < HALVES_MS) return capacity;
-  return { ...capacity, size: Math.max(1, Math.floor(capacity.size / 2)), changedAt: now };
+  // More may be configured where the size grew than here.
+  const size = Math.floor(Math.min(capacity.size, most) / 2);
+  return { ...capacity, size: Math.max(1, size), changedAt: now };
 }
 
 /** How many streams may be open now. @param most by the configuration */

@@ -1,5 +1,9 @@
 import type { Redis } from 'ioredis';
-import { NEW_CAPACITY, type StreamCapacity } from '../../core/feed/stream-capacity.ts';
+import {
+  capacityOf,
+  type KeptCapacity,
+  type StreamCapacity,
+} from '../../core/feed/stream-capacity.ts';
 import type { TransitionKind } from '../../core/feed/stream-hint.ts';
 import {
   REMEMBERED,
@@ -253,7 +257,7 @@ export class StreamStore {
 
   async capacity(source: string): Promise<StreamCapacity> {
     const text = await this.redis.hget(this.keys.streamState(source), CAPACITY);
-    return (jsonOrNull(text) as StreamCapacity | null) ?? NEW_CAPACITY;
+    return capacityIn(text);
   }
 
   /** Changes the capacity. @param change returns the same object where nothing is to change */
@@ -264,7 +268,7 @@ export class StreamStore {
     const key = this.keys.streamState(source);
     for (;;) {
       const text = await this.redis.hget(key, CAPACITY);
-      const before = (jsonOrNull(text) as StreamCapacity | null) ?? NEW_CAPACITY;
+      const before = capacityIn(text);
       const after = change(before);
       if (after === before) return before;
       const texts = { was: text ?? '', is: JSON.stringify(after) };
@@ -323,6 +327,10 @@ export class StreamStore {
       return by === undefined ? [] : [{ kind, by, count: Number(count) }];
     });
   }
+}
+
+function capacityIn(text: string | null): StreamCapacity {
+  return capacityOf(jsonOrNull(text) as KeptCapacity | null);
 }
 
 function parsedHeld(entry: string | null): HeldStream | null {
