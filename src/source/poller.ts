@@ -90,7 +90,11 @@ export class Poller {
         await schedule.takeOver(dead);
         await streams.takeOver(dead);
       }),
-    moveBack: (step: ClockStep) => this.each(({ schedule }) => schedule.moveBack(step)),
+    moveBack: (step: ClockStep) =>
+      this.each(async ({ schedule, throttle }) => {
+        await schedule.moveBack(step);
+        await throttle.moveBack(step);
+      }),
   };
 
   /** Gives the sources that it has their new keys and rate limits. */

@@ -1,7 +1,9 @@
 import type { AuditRecord } from '../core/audit.ts';
+import type { ClockStep } from '../core/clock.ts';
 import { isoTime } from '../core/event/event.ts';
 import {
   afterAnswer,
+  movedBack,
   resumed,
   withSaid,
   type AnswerContext,
@@ -106,6 +108,12 @@ export class SourceThrottle {
     this.isFresh = access === this.access;
   }
 
+  /** Adapts the times of a pause, or of failures, to a store clock that was set back by a step. */
+  async moveBack(step: ClockStep): Promise<void> {
+    const { now } = this.source.process;
+    await this.inOrder(() => this.change((state) => state && movedBack(state, step, now())));
+  }
+
   private async open(
     mayOpen: (access: string | null) => boolean,
     audit: AuditRecord | null = null,
@@ -133,7 +141,8 @@ export class SourceThrottle {
 
   private async noteAnswered(isAtOnce: boolean): Promise<void> {
     const at = this.source.process.now();
-    if (!isAtOnce && at - this.notedAt < NOTE_EVERY_MS) return;
+    // It may have been noted by a clock that was ahead.
+    if (!isAtOnce && Math.abs(at - this.notedAt) < NOTE_EVERY_MS) return;
     this.notedAt = at;
     await this.store.answered(this.source.name, at, this.access);
   }

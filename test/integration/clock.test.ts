@@ -1,14 +1,21 @@
 import { afterAll, afterEach, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { sum } from '../../src/core/arrays.ts';
 import { REQUEST_KINDS } from '../../src/core/source/request-order.ts';
-import { needlessLead } from '../../src/core/clock.ts';
+import { needlessLead, type ClockStep } from '../../src/core/clock.ts';
+import { configSchema } from '../../src/config/schema.ts';
 import { Clock, refuseSkew } from '../../src/daemon/clock.ts';
-import { openStores } from '../support/stores.ts';
+import { Poller } from '../../src/source/poller.ts';
+import { newWatch } from '../support/builders.ts';
+import { testProcess } from '../support/daemon.ts';
+import { testRedis } from '../support/redis.ts';
+import { closeConnection, openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const stores = openStores();
+const place = testRedis();
+const stores = openStores(place);
 afterEach(() => stores.redis.del(stores.keys.clock, stores.keys.clockSteps));
 afterAll(() => stores.close());
 
@@ -127,6 +134,53 @@ test('a request that was overdue by a clock that had long been ahead remains due
   await requests.moveBack('moved', step);
   const times = await requests.dueTimes('moved', ['overdue', 'later']);
   expect(times).toEqual([now - 3_000 - lead.ms, now + 9_000 - lead.ms]);
+});
+
+test('a source that was closed while the clock was ahead is probed when its pause is over', async () => {
+  let aheadMs = 7_200_000;
+  const { redis, keys, watches, sources } = stores;
+  await redis.set(keys.clock, `${aheadMs} ${Date.now() + aheadMs} 0`);
+  const config = configSchema.parse({
+    data_dir: '/nowhere',
+    sources: { paused: { base_url: 'https://backend.noxus.ai', api_key: 'nox' } },
+  });
+  const log = pino({ level: 'silent' });
+  const now = () => Date.now() + aheadMs;
+  const blocking = new Redis(place.url, { maxRetriesPerRequest: null });
+  const connections = { commands: redis, blocking };
+  const poller = new Poller(testProcess({ config, stores, connections, log, now }));
+  const { schedule, throttle } = poller.sourceOf('paused')!;
+  const after = newWatch({ source: 'paused', timeoutAt: now() + aheadMs });
+  const enters = { does: 'enter', withinMs: 0, kind: 'watch' } as const;
+  const change = { before: null, after, events: [], deliveries: [], samples: [], schedule: enters };
+  await watches.commitMany([change]);
+  const limited = { kind: 'rate_limited', retryAfterMs: 1_000, message: 'status 429' } as const;
+  await throttle.note(limited, throttle.asks());
+  const before = (await sources.read('paused')).state!.closed!;
+  expect((await schedule.claim(1)).next.is).toBe('paused');
+
+  const right = processOn({ aheadMs: 0 });
+  let step: ClockStep | null = null;
+  right.clock.onStepTakenOut(async (taken) => {
+    [step, aheadMs] = [taken, 0];
+    await poller.work.moveBack(taken);
+  });
+  await waitFor(async () => {
+    await right.clock.measure();
+    return step;
+  });
+  const { ms } = step!;
+  expect((await sources.read('paused')).state?.closed).toEqual({
+    ...before,
+    at: before.at - ms,
+    probeAt: before.probeAt - ms,
+  });
+  const probe = await waitFor(async () => (await schedule.claim(1)).claims[0], {
+    timeoutMs: 30_000,
+  });
+  expect(probe.failedProbes).toBe(0);
+  await poller.stop({ force: true, withinMs: 1_000 });
+  await closeConnection(blocking);
 });
 
 test('a lead of the store clock is needless only where its host and this one agree', () => {

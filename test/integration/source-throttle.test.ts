@@ -129,6 +129,13 @@ describe('source throttles of several processes', () => {
     expect(commands.slice(from)).toEqual(['answered']);
   });
 
+  test('the time of an answer is noted again at once where the clock was set back', async () => {
+    const one = throttle();
+    await one.note(valid, now);
+    await one.note(valid, (now -= 3_600_000));
+    expect(await standing()).toMatchObject({ answeredAt: now });
+  });
+
   test('a refused key counts until a later request is answered', async () => {
     const one = throttle();
     const askedAt = now;

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import {
   afterAnswer,
   isRunlessProbe,
+  movedBack,
   resumed,
   withSaid,
   type SourceAnswer,
@@ -299,4 +300,41 @@ test('a valid answer opens any source, and each event is raised once until then'
       expect(open === null || open.unsaid.length > 0).toBe(true);
     }),
   );
+});
+
+describe('a step that was taken out of the clock', () => {
+  const HOUR = 60 * MINUTE;
+  const closedAt = (at: number, probeAt: number): SourceState => ({
+    since: NOON + at,
+    row: [],
+    closed: { reason: 'unreachable', message: 'status 503', at, probeAt, failedProbes: 0 },
+    said: [],
+    unsaid: [],
+  });
+  // An hour of it, seen five seconds after it came.
+  const step = { ms: HOUR, from: NOON + HOUR + 5_000 };
+  const now = NOON + 5_000;
+
+  test.each([
+    { when: 'before the step', at: NOON - 1_000, probeAt: NOON + 9_000, back: [0, 0] },
+    { when: 'after it', at: now + HOUR - 100, probeAt: now + HOUR + 900, back: [HOUR, HOUR] },
+    { when: 'and probed', at: NOON - 9_000, probeAt: now + HOUR + 900, back: [0, HOUR] },
+    { when: 'and due', at: NOON + HOUR, probeAt: NOON + HOUR + 1_000, back: [HOUR, HOUR] },
+  ])('of a source that closed $when, what was written by that clock moves', (one) => {
+    const { at, probeAt, back } = one;
+    const moved = movedBack(closedAt(at, probeAt), step, now);
+    expect(moved.closed).toMatchObject({ at: at - back[0]!, probeAt: probeAt - back[1]! });
+  });
+
+  test('failures from before the step was seen count as an outage in time', () => {
+    let state = play(row(3, down, 1_000, HOUR));
+    state = state && movedBack(state, step, now);
+    const context = { label: 'forge', policy, answeredAt: NOON, active: 10 };
+    for (let at = 3; at < 10; at += 1) {
+      const answered = now + 2_000;
+      const times = { now: answered, askedAt: answered };
+      state = afterAnswer(state, down(`run-${at}`), { ...context, ...times });
+    }
+    expect(state?.closed).toMatchObject({ reason: 'unreachable' });
+  });
 });

@@ -1,3 +1,4 @@
+import type { ClockStep } from '../clock.ts';
 import type { ListOutcome } from '../feed/run-list.ts';
 import type { DefinitionOutcome, WorkflowListOutcome } from '../feed/workflow.ts';
 import type { PollResult } from '../run/snapshot.ts';
@@ -164,6 +165,21 @@ export function withSaid(state: SourceState, said: readonly SourceChange[]): Sou
 /** The state without its pause, so that all requests may start again. */
 export function resumed(state: SourceState): SourceState {
   return { ...state, closed: null, row: [] };
+}
+
+/**
+ * The state once a step was taken out of the clock by which its times may have been written. What has been lies
+ * ahead only by that clock, also where it came before the step was seen.
+ * @param now by the clock without the step
+ */
+export function movedBack(state: SourceState, { ms, from }: ClockStep, now: number): SourceState {
+  const back = (at: number) => (at > now ? at - ms : at);
+  const { closed } = state;
+  const moved = { ...state, since: back(state.since) };
+  if (closed === null) return moved;
+  const isAhead = closed.probeAt >= from || closed.at > now;
+  const probeAt = isAhead ? closed.probeAt - ms : closed.probeAt;
+  return { ...moved, closed: { ...closed, at: back(closed.at), probeAt } };
 }
 
 function afterValid(state: SourceState | null, context: AnswerContext): SourceState | null {
