@@ -447,6 +447,17 @@ describe('moved polls', () => {
     expect(await process.survey()).toMatchObject({ members: 0, due: 0, nextMs: null });
   });
 
+  test('a request that was claimed while the clock was ahead is due once its claim is released', async () => {
+    await watch(['a'], -1_000);
+    const process = processOn();
+    const claim = await claimed(process);
+    const ahead = `${claim.token} ${Date.now() + AN_HOUR} ${Date.now() + AN_HOUR} watch`;
+    await redis.hset(keys.requestClaims(source), 'a', ahead);
+    await process.moveBack({ ms: AN_HOUR, from: Date.now() });
+    await process.release(claim, 'as before');
+    expect(await dueIn('a')).toBeLessThanOrEqual(0);
+  });
+
   test('moveBack moves due times from while the clock was ahead', async () => {
     await watch(['before'], 600_000);
     await watch(['meanwhile'], AN_HOUR + 2_000);

@@ -80,7 +80,8 @@ local function schedule(claims, first)
     redis.call('HDEL', claims, member)
     if not next then return end
     local kind = next.kind or string.match(claim.notes, '^%d+ (%a+)')
-    local at, marked = next.at or claim.dueAt, self.markOf(claim)
+    -- It was due as it was claimed, also where the clock was ahead then.
+    local at, marked = next.at or math.min(claim.dueAt, now), self.markOf(claim)
     if marked and marked < at then
       at = marked
       if marked <= now and isPoll(member) then kind = 'prompt' end
