@@ -185,10 +185,14 @@ export class ListDiscovery {
 
   /** Null where the claim was lost, or this process stops. */
   private async nextPermit({ claim }: Sweep): Promise<Permit | null> {
-    const { schedule, limiter, deadlineMs } = this.source;
+    const { schedule, limiter, throttle, deadlineMs } = this.source;
     while (!this.shared.signal.aborted && (await schedule.renew(claim))) {
       const permit = await limiter.claim(deadlineMs);
-      if (permit !== null) return permit;
+      if (permit !== null) {
+        // It may be that of a probe: another process may have closed the source since the page before.
+        throttle.saw(true);
+        return permit;
+      }
       await delay(ASK_EVERY_MS);
     }
     return null;

@@ -63,7 +63,7 @@ export class SourceThrottle {
     });
   }
 
-  /** A claim of this process reports whether the source has a stored state. */
+  /** A claim of this process reports whether the source has, or may have, a stored state. */
   saw(isTroubled: boolean): void {
     if (isTroubled) this.isTroubled = true;
   }

@@ -1,15 +1,24 @@
 import { afterAll, describe, expect, test } from '@jest/globals';
+import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { pageMember } from '../../src/core/feed/page-name.ts';
-import type { RunList } from '../../src/core/feed/run-list.ts';
+import type { ListQuestion, RunList } from '../../src/core/feed/run-list.ts';
+import type { SourcePort } from '../../src/core/source/port.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
 import type { SystemEvent } from '../../src/process.ts';
 import { ListDiscovery, RememberedCursors, watchDiscovered } from '../../src/source/discovery.ts';
+import { SourceLimiter } from '../../src/source/limiter.ts';
+import { SourceReader } from '../../src/source/reader.ts';
+import type { RequestClaim } from '../../src/source/schedule.ts';
+import { SourceThrottle } from '../../src/source/throttle.ts';
 import { endWatch } from '../../src/watches/end.ts';
 import { registerWatches } from '../../src/watches/register.ts';
+import { tokensOf } from '../../src/redis/leases.ts';
+import { NOXUS_TRAITS } from '../../src/noxus/traits.ts';
 import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { newMark } from '../support/builders.ts';
 import { testProcess, testSource } from '../support/daemon.ts';
+import { FakeRunList } from '../support/fake-run-list.ts';
 import { openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -104,6 +113,48 @@ test('each process goes on from the cursor that it has seen last, where the stor
     next,
     null,
   ]);
+});
+
+test('a further page that probes a source which another process has closed opens it', async () => {
+  const list: RunList = { source: 'closed', workflowId: null };
+  const world = new FakeRunList();
+  world.begin(3, 0);
+  const readPage = async (question: ListQuestion) => world.readPage(question);
+  const processOf = (id: string) => {
+    const log = pino({ level: 'silent' });
+    const process = testProcess({ config, stores, log, id, newToken: tokensOf(id) });
+    const traits = { ...NOXUS_TRAITS, lists: { ...NOXUS_TRAITS.lists!, pageSize: 2 } };
+    const schedule = { renew: async () => true };
+    const source = testSource({ process, name: list.source, traits, schedule });
+    return Object.assign(source, {
+      limiter: new SourceLimiter(process, list.source, { requests: 1_000, perMs: 1_000 }),
+      throttle: new SourceThrottle(source, 'today'),
+      reader: new SourceReader(source, { readPage } as SourcePort),
+    });
+  };
+  const [own, other] = [processOf('own'), processOf('other')];
+  const reasons: (string | undefined)[] = [];
+  const look = async () => {
+    reasons.push((await stores.sources.read(list.source)).state?.closed?.reason);
+  };
+  const read = async (_: unknown, { page, size }: { page: number; size: number }) => {
+    const outcome = await own.reader.readPage({ workflowId: null, page, size });
+    await look();
+    if (world.pages.length > 1) return { outcome, nextMs: null };
+    const answer = { kind: 'rate_limited', retryAfterMs: 100, message: 'status 429' } as const;
+    await other.throttle.note(answer, other.throttle.asks());
+    await look();
+    return { outcome, nextMs: null };
+  };
+  Object.assign(own, { lists: { read } });
+  const cursors = new RememberedCursors(stores.discoveries, [list]);
+  const { signal } = new AbortController();
+  const claim = { member: pageMember({ ...list, page: 1 }), token: 'own.1' } as RequestClaim;
+  const pass = new ListDiscovery(own, list, { cursors, signal });
+  await pass.read({ list, claim, plan: null }, { settle: () => undefined });
+  expect(world.pages.slice(0, 2)).toEqual([1, 2]);
+  expect(reasons.slice(0, 3)).toEqual([undefined, 'rate_limited', undefined]);
+  expect(await redis.exists(keys.sourceAdmission(list.source).probe)).toBe(0);
 });
 
 describe('the claim of the head of a list', () => {
