@@ -130,13 +130,16 @@ async function post(life: Life, path: string, body: object): Promise<number> {
   return (await fetch(`${life.daemon.url}${path}`, init)).status;
 }
 
-/** Registers new runs, however often that takes. */
+const BATCH = 'story';
+
+/** Registers new runs in the batch of the story, however often that takes. */
 async function register(life: Life, count: number): Promise<string[]> {
   const ids = Array.from({ length: count }, () => {
     return noxus.add({ steps: [{ after_ms: 0, status: 'running' }] }).id;
   });
   const watches = ids.map((run_id) => ({ run_id }));
-  await waitFor(async () => (await post(life, '/v1/watches/batch', { watches })) === 200);
+  const list = { watches, batch: BATCH, open: true };
+  await waitFor(async () => (await post(life, '/v1/watches/batch', list)) === 200);
   return ids;
 }
 
@@ -288,6 +291,14 @@ async function survive(prefix: string, act: (life: Life) => Promise<void>): Prom
   await waitFor(async () => (found = await contradictions(life)).length === 0, {
     describe: () => `the store of ${prefix} to be whole again: ${found.join('; ')}`,
   });
+  await waitFor(async () => (await post(life, `/v1/batches/${BATCH}/close`, {})) === 200);
+  await waitFor(
+    async () => {
+      const [stored] = await life.batches.named([{ sources: null, name: BATCH }]);
+      return stored?.batch.state === 'completed';
+    },
+    { describe: () => `the batch of ${prefix} to complete` },
+  );
 }
 
 test.each(ROUNDS.map((classes) => ({ classes, names: classes.join(', ') })))(

@@ -1,4 +1,4 @@
-import { afterAll, beforeEach, describe, expect, jest, test } from '@jest/globals';
+import { afterAll, afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import fc from 'fast-check';
 import { Batches } from '../../src/batches/batches.ts';
 import { closeBatch, writeBatch } from '../../src/batches/change.ts';
@@ -44,6 +44,8 @@ beforeEach(async () => {
   await redis.del(...(await stores.keysLeft()), 'none');
   await setClock(NOON);
 });
+const replaced: { mockRestore: () => void }[] = [];
+afterEach(() => replaced.splice(0).forEach((one) => one.mockRestore()));
 afterAll(() => stores.close());
 
 async function setClock(at: number): Promise<void> {
@@ -53,6 +55,7 @@ async function setClock(at: number): Promise<void> {
 
 const ops: Subscription = { kind: 'endpoint', endpoint: 'ops' };
 const NIGHTLY = batchOf(undefined, 'nightly');
+const SETTINGS = { expected: null, maxFailed: null, subscriptions: null };
 const key = (runId: string) => ({ source: 'default', runId });
 
 async function register(
@@ -83,6 +86,17 @@ async function current(name = 'nightly'): Promise<Batch> {
 async function close(name = 'nightly'): Promise<void> {
   const [stored] = await batches.named([batchOf(undefined, name)]);
   if (stored) await closeBatch(process, stored.batch.id, null);
+}
+
+/** Has what asks for batches by their names over and over fail. */
+function askAtMost(times: number): void {
+  const named = batches.named.bind(batches);
+  let asked = 0;
+  const asking = jest.spyOn(batches, 'named').mockImplementation(async (names) => {
+    if ((asked += 1) > times) throw new Error(`batches are asked for ${asked} times`);
+    return named(names);
+  });
+  replaced.push(asking);
 }
 
 /** Polls a run that has a status now. */
@@ -350,6 +364,60 @@ describe('batch', () => {
     const [event] = await eventsOf('batch.completed');
     expect(event?.data).toMatchObject({ total: 2, by_status: { completed: 1, failed: 1 } });
     expect(event?.data['batch_id']).not.toBe(id);
+  });
+
+  test('a name is free once the record of its batch is lost', async () => {
+    askAtMost(10);
+    await register(['a', 'b'], 'nightly');
+    await writeBatch(process, batchOf(undefined, 'weekly'), () => SETTINGS);
+    const [first, second] = [await current(), await current('weekly')];
+    await redis.del(keys.batch(first.id), keys.batch(second.id));
+    expect(await register(['b', 'c'])).toEqual(['merged', 'created']);
+    const next = await current();
+    expect(next.id).not.toBe(first.id);
+    expect(next.joined).toBe(2);
+    expect((await watches.get(key('b')))?.watch.batches).toEqual([first.id, next.id]);
+    const set = await writeBatch(process, batchOf(undefined, 'weekly'), () => SETTINGS);
+    expect(set).toMatchObject({ isNew: true, batch: { id: (await current('weekly')).id } });
+    await close();
+    for (const runId of ['a', 'b', 'c']) await poll(runId, 'completed');
+    await daemon.judgeDue();
+    const told = (await eventsOf('batch.completed')).map(({ data }) => data['batch_id']);
+    expect(told).toEqual([next.id]);
+    // Nothing is left of those that were lost.
+    const left = [next.id, (await current('weekly')).id];
+    expect(new Set(await redis.zrange(keys.batches, 0, '-1'))).toEqual(new Set(left));
+    expect(await redis.zrange(keys.batchesIdle, 0, '-1')).toEqual(left.slice(1));
+  });
+
+  test('a batch that is lost between two tries of a registration begins anew', async () => {
+    await register(['a']);
+    const { id } = await current();
+    askAtMost(3);
+    const commit = watches.commitMany.bind(watches);
+    const losing = jest.spyOn(watches, 'commitMany').mockImplementationOnce(async (changes) => {
+      await redis.del(keys.batch(id));
+      return commit(changes);
+    });
+    replaced.push(losing);
+    expect(await register(['b'])).toEqual(['created']);
+    expect(losing).toHaveBeenCalledTimes(2);
+    expect((await watches.get(key('b')))?.watch.batches).toEqual([(await current()).id]);
+  });
+
+  test('a batch that begins again while it is found to be lost keeps its name', async () => {
+    await register(['a']);
+    const before = await current();
+    const read = batches.read.bind(batches);
+    const reading = jest.spyOn(batches, 'read').mockImplementationOnce(async (id) => {
+      await batches.forget(before);
+      const found = await read(id);
+      await batches.begin(before, '');
+      return found;
+    });
+    replaced.push(reading);
+    expect(await batches.named([NIGHTLY])).toEqual([null]);
+    expect((await current()).id).toBe(before.id);
   });
 
   test('a run is in several batches, and ends in each', async () => {

@@ -572,6 +572,17 @@ const CASES: Case[] = [
     () => stores.nodeNames.put(SOURCE, 'workflow-1', new Map([['a', 'b']])),
   ],
   [
+    'rwDropBatch',
+    'frees',
+    'a batch without a record',
+    async () => {
+      const { batch } = await aBatch();
+      await redis.del(keys.batch(batch.id));
+      expect(await stores.batches.named([batch])).toEqual([null]);
+      expect(await redis.exists(keys.batchNames)).toBe(0);
+    },
+  ],
+  [
     'rwReplaceField',
     'grows',
     'a rotated secret',

@@ -305,6 +305,28 @@ describe('batches of the API', () => {
     expect((await call('GET', '/v1/watches/a')).body.state).toBe('finished');
   });
 
+  test('a batch whose record is lost is not found any more, and its name is free', async () => {
+    await registerAll(['a'], { batch: 'nightly' });
+    const id = String((await stateOf('nightly'))['id']);
+    await stores.redis.del(stores.keys.batch(id));
+    for (const meant of ['nightly', id]) {
+      for (const method of ['GET', 'DELETE']) {
+        expect((await call(method, `/v1/batches/${meant}`)).status).toBe(404);
+      }
+      expect((await call('POST', `/v1/batches/${meant}/close`)).status).toBe(404);
+      expect((await call('GET', `/v1/watches?batch=${meant}`)).status).toBe(422);
+    }
+    await ends('a', 'completed');
+    await judge.judgeDue();
+    expect((await call('GET', '/v1/events?type=batch.*')).body.data).toEqual([]);
+    expect((await call('GET', '/v1/watches/a')).body).toMatchObject({
+      state: 'finished',
+      batches: [],
+    });
+    expect((await registerAll(['a', 'b'], { batch: 'nightly' })).status).toBe(200);
+    expect(await stateOf('nightly')).toMatchObject({ state: 'closed', total: 2 });
+  });
+
   test('batches are listed newest first, page by page, by state', async () => {
     for (const name of ['one', 'two', 'three']) {
       await registerAll([name], { batch: name, open: name === 'two' });
@@ -484,6 +506,19 @@ describe('batches at the command line', () => {
       5,
       expect.stringContaining(`there is no batch "${String(id)}"`),
     ]);
+  });
+
+  test('wait --batch exits 5 where the record of the batch is lost meanwhile', async () => {
+    await call('PUT', '/v1/batches/nightly', {});
+    const { id } = await stateOf('nightly');
+    const wait = startCli(['wait', '--batch', 'nightly'], { env: env() });
+    await waitFor(() => wait.stderr().includes('is open'), { describe: 'the note' });
+    await stores.redis.del(stores.keys.batch(String(id)));
+    expect([await wait.exitCode, wait.stderr()]).toEqual([
+      5,
+      expect.stringContaining(`there is no batch "${String(id)}"`),
+    ]);
+    expect((await call('PUT', '/v1/batches/nightly', {})).status).toBe(201);
   });
 
   test('wait --batch takes an unwatched and an expired run as ended, and registers neither', async () => {

@@ -318,6 +318,16 @@ return pools
 `,
 );
 
+/** `unlist(id, name)` takes a batch out of all that names it: the name only where that still stands for it. */
+const UNLIST = `
+local function unlist(id, name)
+  if name and redis.call('HGET', keys.batchNames, name) == id then redis.call('HDEL', keys.batchNames, name) end
+  for _, set in ipairs({keys.batchesDue, keys.batchesIdle, keys.batches, keys.batchWebhooks}) do
+    redis.call('ZREM', set, id)
+  end
+end
+`;
+
 /** Forgets a batch. Its members are watched as before. */
 const FORGET_BATCH = script(
   'rwForgetBatch',
@@ -328,16 +338,30 @@ const FORGET_BATCH = script(
   `
 ${AUDIT}
 ${EVEN_IF_FULL}
+${UNLIST}
 evenIfFull(keys.batch)
 if args.audited and redis.call('EXISTS', keys.batch) == 1 then audit(cjson.decode(args.audited)) end
-if redis.call('HGET', keys.batchNames, args.name) == args.id then
-  redis.call('HDEL', keys.batchNames, args.name)
-end
-redis.call('ZREM', keys.batchesDue, args.id)
-redis.call('ZREM', keys.batchesIdle, args.id)
-redis.call('ZREM', keys.batches, args.id)
-redis.call('ZREM', keys.batchWebhooks, args.id)
+unlist(args.id, args.name)
 redis.call('DEL', keys.batch)
+`,
+);
+
+/**
+ * Takes a batch that was read without a record out of all that names it, unless it has one by now, as `readBatch` wants
+ * it: a registration that comes again may have begun it anew with the same id.
+ */
+const DROP_BATCH = script(
+  'rwDropBatch',
+  {
+    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'batchWebhooks'],
+    args: ['id', 'name?'],
+  },
+  `
+${EVEN_IF_FULL}
+${UNLIST}
+evenIfFull(keys.batch)
+local version, doc = unpack(redis.call('HMGET', keys.batch, 'version', 'doc'))
+if not version or not doc then unlist(args.id, args.name) end
 `,
 );
 
@@ -381,11 +405,21 @@ export class BatchStore {
     return readBatch(await this.redis.hgetall(this.keys.batch(id)));
   }
 
-  /** The batches that names stand for now, completed or not; null for those that stand for none. */
+  /**
+   * The batches that names stand for now, completed or not; null for those that stand for none. Where
+   * the record of a batch is lost, its name is freed: what begins the next one compares that it is.
+   */
   async named(names: readonly BatchName[]): Promise<(StoredBatch | null)[]> {
     if (names.length === 0) return [];
-    const ids = await this.redis.hmget(this.keys.batchNames, ...names.map(batchNameKey));
-    return Promise.all(ids.map(async (id) => (id === null ? null : this.read(id))));
+    const fields = names.map(batchNameKey);
+    const ids = await this.redis.hmget(this.keys.batchNames, ...fields);
+    return Promise.all(
+      ids.map(async (id, at) => {
+        const stored = id === null ? null : await this.read(id);
+        if (id !== null && stored === null) await this.drop(id, fields[at]);
+        return stored;
+      }),
+    );
   }
 
   /** Whether there is room for another one. */
@@ -623,12 +657,12 @@ export class BatchStore {
     );
   }
 
-  /** Takes a batch without a record out of those that are to be judged. */
-  async drop(id: string): Promise<void> {
-    const { batches, batchesDue, batchesIdle, batchWebhooks } = this.keys;
-    const pipeline = this.redis.pipeline();
-    for (const key of [batchesDue, batchesIdle, batches, batchWebhooks]) pipeline.zrem(key, id);
-    await pipeline.exec();
+  /**
+   * Takes a batch without a record out of all that names it.
+   * @param name under which it was found, as a key; absent where it was found otherwise
+   */
+  async drop(id: string, name?: string): Promise<void> {
+    await DROP_BATCH.run(this.redis, this.keysOf(id), { id, name });
   }
 
   private keysOf(id: string) {
