@@ -67,6 +67,11 @@ export class Batches {
   }
 
   start(): void {
+    const { clock, stores } = this.process;
+    clock.onStepTakenOut(async (step) => {
+      await stores.batches.moveBack(step);
+      this.wake();
+    });
     this.periodic = startPeriodic(() => this.judgeDue(), {
       everyMs: EVERY_MS,
       onError: this.onError,

@@ -7,7 +7,11 @@ import { REQUEST_KINDS } from '../../src/core/source/request-order.ts';
 import { needlessLead, type ClockStep } from '../../src/core/clock.ts';
 import { configSchema } from '../../src/config/schema.ts';
 import { Clock, refuseSkew } from '../../src/daemon/clock.ts';
+import { Batches } from '../../src/batches/batches.ts';
+import { batchOf } from '../../src/core/batch.ts';
 import { Poller } from '../../src/source/poller.ts';
+import { endWatch } from '../../src/watches/end.ts';
+import { registerWatches } from '../../src/watches/register.ts';
 import { newWatch } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { testRedis } from '../support/redis.ts';
@@ -102,6 +106,53 @@ test('a process finishes the step forward that another process removed before it
   await alive.clock.measure();
   await alive.clock.measure();
   expect(moved).toEqual([expect.closeTo(300_000, -4)]);
+});
+
+/** The same to every script as another time of Redis. */
+const SET_TIME = `
+local offset, highest, steps = string.match(redis.call('GET', KEYS[1]), '^(-?%d+) (%d+) (%d+)$')
+redis.call('SET', KEYS[1], string.format('%.0f %s %s', offset + ARGV[1], highest, steps))
+`;
+
+test('a batch whose last run ends while the clock of Redis is a step ahead completes once that is removed', async () => {
+  const { redis, keys, batches } = stores;
+  const { clock } = processOn({ aheadMs: 0 });
+  const process = testProcess({ stores, clock, now: clock.now });
+  const judging = new Batches(process);
+  judging.start();
+  await clock.measure();
+  const name = batchOf(undefined, 'nightly');
+  const runs = ['a', 'b'].map((runId) => ({ source: 'default', runId }));
+  const [closed, open] = runs.map((one) => ({ ...one, subscriptions: [], batch: name }));
+  const requests = [
+    { ...closed!, closesBatch: true },
+    { ...open!, batch: { ...name, name: 'open' } },
+  ];
+  await registerWatches({ process, sourceOf: () => undefined }, requests);
+  await redis.eval(SET_TIME, 1, keys.clock, 3_600_000);
+  for (const one of runs) await endWatch(process, one);
+  const marked = clock.now() + 1_800_000;
+  expect(await redis.zcount(keys.batchesDue, marked, '+inf')).toBe(1);
+  expect(await redis.zcount(keys.batchesIdle, marked, '+inf')).toBe(2);
+  await clock.measure();
+  await waitFor(async () => (await batches.named([name]))[0]?.batch.state === 'completed');
+  const idle = await batches.idle(clock.now() + 1_000, 10);
+  expect(idle.map(({ batch }) => batch.name)).toEqual(['open']);
+  await judging.stop();
+});
+
+test('the time since which a batch has no active run goes back with a clock that had long been ahead', async () => {
+  const { redis, keys, batches, clock } = stores;
+  const lead = { ms: 7_200_000, isLead: true };
+  await redis.set(keys.clock, `${lead.ms} ${Date.now() + lead.ms} 0`);
+  const { now, steps } = await clock.read();
+  const number = await clock.takeOut(lead, steps);
+  const step = (await clock.openSteps()).get(number)!;
+  const present = (await clock.read()).now;
+  await redis.zadd(keys.batchesIdle, now - 1_800_000, 'since', present - 60_000, 'since then');
+  for (const _ of ['once', 'again']) await batches.moveBack(step);
+  const times = await redis.zmscore(keys.batchesIdle, 'since', 'since then');
+  expect(times.map(Number)).toEqual([now - 1_800_000 - lead.ms, present - 60_000]);
 });
 
 test('a store clock that its host has left ahead is set back where this host agrees', async () => {

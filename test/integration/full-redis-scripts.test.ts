@@ -904,6 +904,18 @@ const CASES: Case[] = [
     },
   ],
   [
+    'rwMoveBatchesBack',
+    'passes',
+    'a batch that was marked while the clock was ahead',
+    async () => {
+      await aBatch();
+      const ahead = Date.now() + HOUR;
+      await redis.zadd(keys.batchesDue, ahead, BATCH.id);
+      await stores.batches.moveBack({ ms: HOUR, from: ahead });
+      expect(Number(await redis.zscore(keys.batchesDue, BATCH.id))).toBeLessThan(ahead);
+    },
+  ],
+  [
     'rwForgetBatch',
     'frees',
     'a batch',

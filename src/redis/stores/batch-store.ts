@@ -17,6 +17,7 @@ import {
   type MemberCounts,
 } from '../../core/batch.ts';
 import { chunksOf } from '../../core/arrays.ts';
+import type { ClockStep } from '../../core/clock.ts';
 import type { AuditRecord } from '../../core/audit.ts';
 import type { PlannedEvent } from '../../core/delivery/planned-event.ts';
 import type { Page } from '../../core/page.ts';
@@ -365,6 +366,32 @@ if not version or not doc then unlist(args.id, args.name) end
 `,
 );
 
+/**
+ * Moves back the times that batches were marked with while the clock was ahead. But for a lease, which does no harm
+ * where it ends early, none is marked with a time to come. So what is ahead of the clock was marked then, and nothing
+ * moves twice. What was marked within a step was so moments ago, and counts from now: two steps may have been taken out
+ * as one, and an hour without an active run must not be over too soon. From what was marked within a long lead, that
+ * is taken.
+ */
+const MOVE_BATCHES_BACK = script(
+  'rwMoveBatchesBack',
+  { keys: ['batchesDue', 'batchesIdle', 'clock'], args: ['ms', 'from'] },
+  `
+${EVEN_IF_FULL}
+${STORE_NOW}
+evenIfFull(keys.clock)
+local now = storeNow(keys.clock)
+local isStep = tonumber(args.from) > now
+for _, set in ipairs({keys.batchesDue, keys.batchesIdle}) do
+  local ahead = redis.call('ZRANGEBYSCORE', set, '(' .. now, '+inf', 'WITHSCORES')
+  for at = 1, #ahead, 2 do
+    local moved = isStep and now or math.min(now, ahead[at + 1] - args.ms)
+    redis.call('ZADD', set, moved, ahead[at])
+  end
+end
+`,
+);
+
 /** Makes batches due that have had no active member since a time. */
 const WAKE_IDLE = script(
   'rwWakeIdleBatches',
@@ -586,6 +613,12 @@ export class BatchStore {
     }
     if ((await this.redis.zcount(batchesDue, '-inf', now)) === 0) return [];
     return TAKE_DUE.run(this.redis, { times: batchesDue }, { now, leaseMs, most });
+  }
+
+  /** Moves what was marked while the store's clock was ahead; again does no harm. */
+  async moveBack({ ms, from }: ClockStep): Promise<void> {
+    const { batchesDue, batchesIdle, clock } = this.keys;
+    await MOVE_BATCHES_BACK.run(this.redis, { batchesDue, batchesIdle, clock }, { ms, from });
   }
 
   /** Batches that have had no active member since a time, the longest first; completed ones are not among them. */
