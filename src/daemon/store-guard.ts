@@ -160,7 +160,6 @@ export class StoreGuard {
     await this.known.catchUp();
     // The state before the read: counters that arrive meanwhile may be higher than those read.
     const { store: known, suspectedAt } = this;
-    this.suspectedAt = null;
     const found = await epochs.read();
     const isSuspected = suspectedAt !== null && suspectedAt - this.renewedAt > ECHO_MS;
     const finding = compareStore(known, found, isSuspected);
@@ -170,6 +169,8 @@ export class StoreGuard {
       this.raise(found);
       await this.compareRecords(known, found);
     }
+    // Where it failed, the next comparison has the suspicion still. Another may have come meanwhile.
+    if (this.suspectedAt === suspectedAt) this.suspectedAt = null;
     if (this.owesWatches) await this.restore();
     await this.keep(KEEP_MS);
   }

@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
@@ -204,6 +204,27 @@ test('missing writes of a process are a loss, which one process reports', async 
   expect([...one.losses, ...two.losses]).toEqual(['rolled_back']);
   expect(one.guard.epoch()).toBe(two.guard.epoch());
 });
+
+test.each(['read', 'renew'] as const)(
+  'missing writes are a loss also where the comparison fails the first time: %s',
+  async (step) => {
+    const { guard, losses, start } = await startProcess({ isStarted: false });
+    guard.suspect();
+    const failing = jest.spyOn(epochs, step).mockImplementationOnce(async () => {
+      throw new Error('Redis is away');
+    });
+    start();
+    await waitFor(() => failing.mock.calls.length > 0);
+    failing.mockRestore();
+    const comparing = jest.spyOn(epochs, 'read');
+    await waitFor(() => {
+      guard.check();
+      return comparing.mock.calls.length > 1;
+    });
+    comparing.mockRestore();
+    expect(losses).toEqual(['rolled_back']);
+  },
+);
 
 test('a starting process detects a replaced store by its data directory', async () => {
   const first = await startProcess({ isStarted: false });
