@@ -136,7 +136,8 @@ class OpenSteps {
    * @param taken the number of the one that this process has just removed
    */
   async close(removed: number, taken: number | null): Promise<void> {
-    if (removed === this.closedUpTo) return;
+    // Until something listens, as at the start, steps remain open like those that a dead process left.
+    if (removed === this.closedUpTo || this.listeners.length === 0) return;
     const open = await this.store.openSteps();
     for (const [number, step] of open) {
       if (number !== taken && !this.others.has(number)) continue;

@@ -173,6 +173,26 @@ test('a store clock that its host has left ahead is set back where this host agr
   expect(moved).toEqual([expect.closeTo(aheadMs, -4)]);
 });
 
+test('a lead that is taken out before anything can move back is moved by once it can', async () => {
+  const aheadMs = 7_200_000;
+  const { redis, keys, clock: stored } = stores;
+  await redis.set(keys.clock, `${aheadMs} ${Date.now() + aheadMs} 0`);
+  const starting = processOn({ aheadMs: 0 });
+  // A host that stood still while it read does not agree.
+  await waitFor(async () => {
+    await starting.clock.measure();
+    return offBy(starting.clock.now()) < 30_000;
+  });
+  expect((await stored.openSteps()).size).toBe(1);
+  const moved: number[] = [];
+  starting.clock.onStepTakenOut(async ({ ms }) => void moved.push(ms));
+  for (const _ of ['seen open', 'still open', 'closed']) await starting.clock.measure();
+  expect(moved).toEqual([expect.closeTo(aheadMs, -4)]);
+  const logged = starting.messages().filter((msg) => msg === 'clock.set_forward');
+  expect(logged).toHaveLength(1);
+  expect((await stored.openSteps()).size).toBe(0);
+});
+
 test('a request that was overdue by a clock that had long been ahead remains due', async () => {
   const { redis, keys, requests, clock } = stores;
   const lead = { ms: 7_200_000, isLead: true };
