@@ -24,8 +24,8 @@ const ASK_EVERY_MS = 5_000;
  * traits do not offer must not be asked for.
  */
 export class SourceReader {
-  /** Before this the source is not probed again. */
-  private notBefore = 0;
+  /** Before this, by the monotonic clock, the source is not probed again: that of the store may go back. */
+  private notBefore = -Infinity;
 
   constructor(
     private readonly source: Source,
@@ -73,8 +73,8 @@ export class SourceReader {
   /** Probes the source, where it can be: within the rate limit, at most every 5 s, and a closed one when it may be. */
   probeSoon(): void {
     const { process, limiter } = this.source;
-    if (!this.canProbe || process.now() < this.notBefore) return;
-    this.notBefore = process.now() + ASK_EVERY_MS;
+    if (!this.canProbe || process.monotonic() < this.notBefore) return;
+    this.notBefore = process.monotonic() + ASK_EVERY_MS;
     this.probeOnce().catch(limiter.onError);
   }
 

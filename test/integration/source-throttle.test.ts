@@ -6,10 +6,13 @@ import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { SourcePort } from '../../src/core/source/port.ts';
 import type { SystemEvent } from '../../src/process.ts';
 import type { SourceStore } from '../../src/redis/stores/source-store.ts';
+import { tokensOf } from '../../src/redis/leases.ts';
+import { SourceLimiter } from '../../src/source/limiter.ts';
 import { SourceReader } from '../../src/source/reader.ts';
 import { SourceThrottle } from '../../src/source/throttle.ts';
 import { testProcess, testSource } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
+import { waitFor } from '../support/wait-for.ts';
 
 const config = configSchema.parse({
   data_dir: '/nowhere',
@@ -197,5 +200,43 @@ describe('source throttles of several processes', () => {
     await one.resume();
     expect((await standing()).state?.closed).toBeNull();
     expect(one.lines).toEqual(['paused', 'open']);
+  });
+});
+
+describe('a probe that nothing has claimed', () => {
+  let names = 0;
+
+  /** A source that one process probes. @param answer gives that of each probe */
+  function probed(answer: NonNullable<SourcePort['probe']>) {
+    const clock = { backMs: 0, monotonic: 0 };
+    const name = `probed-${(names += 1)}`;
+    const process = testProcess({
+      config,
+      stores,
+      log: pino({ level: 'silent' }),
+      now: () => Date.now() - clock.backMs,
+      monotonic: () => clock.monotonic,
+      newToken: tokensOf(name),
+    });
+    const source = testSource({ process, name, deadlineMs: 600_000 });
+    const limiter = new SourceLimiter(process, name, { requests: 5, perMs: 1_000 });
+    const judge = new SourceThrottle(source, 'today');
+    Object.assign(source, { limiter, throttle: judge });
+    let asked = 0;
+    const probe = () => ((asked += 1), answer());
+    const reader = new SourceReader(source, { probe } as SourcePort);
+    return { clock, reader, asked: () => asked };
+  }
+
+  test('a probe is sent again after five seconds also where the clock was set back meanwhile', async () => {
+    const { reader, clock, asked } = probed(async () => ({ kind: 'answered' }));
+    reader.probeSoon();
+    await waitFor(() => asked() === 1);
+    clock.backMs = 7_200_000;
+    clock.monotonic = 4_999;
+    reader.probeSoon();
+    clock.monotonic = 5_000;
+    reader.probeSoon();
+    await waitFor(() => asked() === 2);
   });
 });
