@@ -234,8 +234,10 @@ export class SourceLimiter {
     if (count === null) return null;
     const taken = { token: request, count, ageMs: () => monotonic() - askedAt };
     const permit = this.claimed(taken);
+    if (more.probeMs !== undefined) permit.endProbe = () => this.endProbe(request);
     if (this.covers(taken)) return permit;
     permit.giveBack();
+    permit.endProbe?.();
     return null;
   }
 
@@ -246,6 +248,11 @@ export class SourceLimiter {
     if (held === undefined) return;
     const second = { request: token + SECOND, limit, secondHoldMs: held };
     budgets.renew(name, second).catch(this.onError);
+  }
+
+  /** Usually the answer has released the probe; without one, nothing else would. */
+  private endProbe(request: string): void {
+    this.process.stores.sources.probeLease(this.name).end(request).catch(this.onError);
   }
 
   private giveBack(request: string): void {

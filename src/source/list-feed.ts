@@ -312,7 +312,8 @@ export class ListFeed {
   async read(sweep: Sweep, { page, size, permit }: WantedPage): Promise<PageRead> {
     const { process, reader } = this.source;
     const startedAt = process.now();
-    const outcome = await reader.readPage({ workflowId: sweep.list.workflowId, page, size });
+    const question = { workflowId: sweep.list.workflowId, page, size };
+    const outcome = await reader.readPage(question).finally(() => permit.endProbe?.());
     permit.settle();
     if (outcome.kind === 'page') await reopenBegunAgain(this.source, outcome.page.runs);
     const read = { ...sweep, page, startedAt };

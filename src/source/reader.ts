@@ -84,10 +84,16 @@ export class SourceReader {
   }
 
   private async probeOnce(): Promise<void> {
-    const { limiter, deadlineMs } = this.source;
+    const { limiter, throttle, deadlineMs } = this.source;
     const permit = await limiter.claim(deadlineMs);
     if (permit === null) return;
-    await this.probe();
+    // Another process may have closed the source since it was read.
+    throttle.saw(true);
+    try {
+      await this.probe();
+    } finally {
+      permit.endProbe?.();
+    }
     permit.settle();
   }
 

@@ -3,10 +3,12 @@ import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
 import { pageMember } from '../../src/core/feed/page-name.ts';
 import type { ListQuestion, RunList } from '../../src/core/feed/run-list.ts';
+import { RunwatchError } from '../../src/core/errors.ts';
 import type { SourcePort } from '../../src/core/source/port.ts';
 import type { Subscription } from '../../src/core/watch/watch.ts';
 import type { SystemEvent } from '../../src/process.ts';
 import { ListDiscovery, RememberedCursors, watchDiscovered } from '../../src/source/discovery.ts';
+import { ListFeed } from '../../src/source/list-feed.ts';
 import { SourceLimiter } from '../../src/source/limiter.ts';
 import { SourceReader } from '../../src/source/reader.ts';
 import type { RequestClaim } from '../../src/source/schedule.ts';
@@ -19,7 +21,7 @@ import { DiscoveryStore } from '../../src/redis/stores/discovery-store.ts';
 import { newMark } from '../support/builders.ts';
 import { testProcess, testSource } from '../support/daemon.ts';
 import { FakeRunList } from '../support/fake-run-list.ts';
-import { openStores } from '../support/stores.ts';
+import { closeSource, openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const stores = openStores();
@@ -155,6 +157,36 @@ test('a further page that probes a source which another process has closed opens
   expect(world.pages.slice(0, 2)).toEqual([1, 2]);
   expect(reasons.slice(0, 3)).toEqual([undefined, 'rate_limited', undefined]);
   expect(await redis.exists(keys.sourceAdmission(list.source).probe)).toBe(0);
+});
+
+test('a further page without an answer holds up no other probe of its source', async () => {
+  const list: RunList = { source: 'given-up', workflowId: null };
+  const { probe: lease } = keys.sourceAdmission(list.source);
+  const world = new FakeRunList();
+  world.begin(3, 0);
+  const wasHeld: number[] = [];
+  const readPage = async (question: ListQuestion) => {
+    wasHeld.push(await redis.exists(lease));
+    if (question.page > 1) throw new RunwatchError('this process stops', { code: 'aborted' });
+    await closeSource(stores.sources, list.source, Date.now());
+    return world.readPage(question);
+  };
+  const log = pino({ level: 'silent' });
+  const process = testProcess({ config, stores, log, newToken: tokensOf('given-up') });
+  const traits = { ...NOXUS_TRAITS, lists: { ...NOXUS_TRAITS.lists!, pageSize: 2 } };
+  const schedule = { renew: async () => true };
+  const source = testSource({ process, name: list.source, traits, schedule });
+  const limiter = new SourceLimiter(process, list.source, { requests: 1_000, perMs: 1_000 });
+  const reader = new SourceReader(source, { readPage } as SourcePort);
+  Object.assign(source, { limiter, reader, lists: new ListFeed(source) });
+  const cursors = new RememberedCursors(stores.discoveries, [list]);
+  const { signal } = new AbortController();
+  const claim = { member: pageMember({ ...list, page: 1 }), token: 'own.1' } as RequestClaim;
+  const pass = new ListDiscovery(source, list, { cursors, signal });
+  const reading = pass.read({ list, claim, plan: null }, { settle: () => undefined });
+  await expect(reading).rejects.toThrow('this process stops');
+  await waitFor(async () => (await redis.exists(lease)) === 0);
+  expect(wasHeld).toEqual([0, 1]);
 });
 
 describe('the claim of the head of a list', () => {

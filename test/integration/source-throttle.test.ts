@@ -1,17 +1,18 @@
 import { afterAll, beforeEach, describe, expect, test } from '@jest/globals';
 import { pino } from 'pino';
 import { configSchema } from '../../src/config/schema.ts';
+import { RunwatchError } from '../../src/core/errors.ts';
 import type { SourceAnswer } from '../../src/core/source/throttle.ts';
 import type { PollResult } from '../../src/core/run/snapshot.ts';
 import type { SourcePort } from '../../src/core/source/port.ts';
 import type { SystemEvent } from '../../src/process.ts';
-import type { SourceStore } from '../../src/redis/stores/source-store.ts';
+import type { BudgetStore, SourceStore } from '../../src/redis/stores/source-store.ts';
 import { tokensOf } from '../../src/redis/leases.ts';
 import { SourceLimiter } from '../../src/source/limiter.ts';
 import { SourceReader } from '../../src/source/reader.ts';
 import { SourceThrottle } from '../../src/source/throttle.ts';
 import { testProcess, testSource } from '../support/daemon.ts';
-import { openStores } from '../support/stores.ts';
+import { closeSource, openStores } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const config = configSchema.parse({
@@ -204,15 +205,20 @@ describe('source throttles of several processes', () => {
 });
 
 describe('a probe that nothing has claimed', () => {
+  const { redis, keys } = stores;
   let names = 0;
 
   /** A source that one process probes. @param answer gives that of each probe */
   function probed(answer: NonNullable<SourcePort['probe']>) {
     const clock = { backMs: 0, monotonic: 0 };
     const name = `probed-${(names += 1)}`;
+    const budgets: Pick<BudgetStore, 'admit' | 'giveBack'> = {
+      admit: (...request) => stores.budgets.admit(...request),
+      giveBack: (...request) => stores.budgets.giveBack(...request),
+    };
     const process = testProcess({
       config,
-      stores,
+      stores: { sources: stores.sources, budgets },
       log: pino({ level: 'silent' }),
       now: () => Date.now() - clock.backMs,
       monotonic: () => clock.monotonic,
@@ -225,7 +231,17 @@ describe('a probe that nothing has claimed', () => {
     let asked = 0;
     const probe = () => ((asked += 1), answer());
     const reader = new SourceReader(source, { probe } as SourcePort);
-    return { clock, reader, asked: () => asked };
+    const { probe: lease } = keys.sourceAdmission(name);
+    return {
+      name,
+      clock,
+      budgets,
+      judge,
+      limiter,
+      reader,
+      asked: () => asked,
+      isHeld: async () => (await redis.exists(lease)) === 1,
+    };
   }
 
   test('a probe is sent again after five seconds also where the clock was set back meanwhile', async () => {
@@ -238,5 +254,43 @@ describe('a probe that nothing has claimed', () => {
     clock.monotonic = 5_000;
     reader.probeSoon();
     await waitFor(() => asked() === 2);
+  });
+
+  test.each(['aborted', 'host_exhausted'])(
+    'a probe without an answer (%s) holds up no other one',
+    async (code) => {
+      const wasHeld: boolean[] = [];
+      const { name, reader, isHeld } = probed(async () => {
+        wasHeld.push(await isHeld());
+        throw new RunwatchError('no answer', { code });
+      });
+      await closeSource(stores.sources, name, Date.now());
+      reader.probeSoon();
+      await waitFor(async () => wasHeld.length > 0 && !(await isHeld()));
+      expect(wasHeld).toEqual([true]);
+    },
+  );
+
+  test('a permit that comes too late for a probe holds up no other one', async () => {
+    const { name, limiter, clock, budgets, isHeld } = probed(async () => ({ kind: 'answered' }));
+    await closeSource(stores.sources, name, Date.now());
+    const wasHeld: boolean[] = [];
+    budgets.admit = async (...request) => {
+      const count = await stores.budgets.admit(...request);
+      wasHeld.push(await isHeld());
+      clock.monotonic += 60_000;
+      return count;
+    };
+    expect(await limiter.claim(600_000)).toBeNull();
+    await waitFor(async () => !(await isHeld()));
+    expect(wasHeld).toEqual([true]);
+  });
+
+  test('a valid answer to a probe opens a source that another process has closed', async () => {
+    const { name, reader, judge } = probed(async () => ({ kind: 'answered' }));
+    await judge.note(valid, judge.asks());
+    await closeSource(stores.sources, name, Date.now());
+    reader.probeSoon();
+    await waitFor(async () => (await stores.sources.read(name)).state === null);
   });
 });

@@ -22,6 +22,11 @@ export interface PermitRequest {
 export interface Permit {
   /** The request was answered. */
   settle(): void;
+  /**
+   * The request is over, answered or not: another one may probe the source. Absent where it is no probe, or what
+   * claimed it sees to that.
+   */
+  endProbe?(): void;
 }
 
 /** Longest time from permit to arrival for which a request is still counted exactly, ms. */
