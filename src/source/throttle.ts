@@ -111,7 +111,10 @@ export class SourceThrottle {
   /** Adapts the times of a pause, or of failures, to a store clock that was set back by a step. */
   async moveBack(step: ClockStep): Promise<void> {
     const { now } = this.source.process;
-    await this.inOrder(() => this.change((state) => state && movedBack(state, step, now())));
+    const { policy } = this;
+    await this.inOrder(() =>
+      this.change((state) => state && movedBack(state, step, { now: now(), policy })),
+    );
   }
 
   private async open(
@@ -127,6 +130,11 @@ export class SourceThrottle {
       }, audit);
       if (isLifted && wasClosed) await this.source.opened();
     });
+  }
+
+  private get policy(): AnswerContext['policy'] {
+    const { unauthorized_probe, unreachable_after } = this.source.process.config.polling;
+    return { unauthorizedProbeMs: unauthorized_probe, unreachableAfterMs: unreachable_after };
   }
 
   private get store(): SourceStore {
@@ -170,11 +178,10 @@ export class SourceThrottle {
 
   private contextOf(before: SourceRecord, askedAt: number): AnswerContext {
     const { process, limiter, traits } = this.source;
-    const { unauthorized_probe, unreachable_after } = process.config.polling;
     const known = Math.max(this.answeredAt ?? 0, before.answeredAt ?? 0);
     return {
       label: traits.label,
-      policy: { unauthorizedProbeMs: unauthorized_probe, unreachableAfterMs: unreachable_after },
+      policy: this.policy,
       now: process.now(),
       askedAt,
       answeredAt: known === 0 ? null : known,

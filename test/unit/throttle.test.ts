@@ -322,13 +322,38 @@ describe('a step that was taken out of the clock', () => {
     { when: 'and due', at: NOON + HOUR, probeAt: NOON + HOUR + 1_000, back: [HOUR, HOUR] },
   ])('of a source that closed $when, what was written by that clock moves', (one) => {
     const { at, probeAt, back } = one;
-    const moved = movedBack(closedAt(at, probeAt), step, now);
+    const moved = movedBack(closedAt(at, probeAt), step, { now, policy });
     expect(moved.closed).toMatchObject({ at: at - back[0]!, probeAt: probeAt - back[1]! });
+  });
+
+  test.each([
+    { reason: 'rate_limited' as const, ms: 60_000, waitMs: 15 * MINUTE },
+    { reason: 'unauthorized' as const, ms: 2_000, waitMs: MINUTE },
+  ])('a pause ($reason) that was noted by a clock without the step lasts on', (one) => {
+    const { reason, ms, waitMs } = one;
+    const state = closedAt(NOON, NOON + waitMs);
+    const noted = { ...state, since: NOON, closed: { ...state.closed!, reason } };
+    // Seen at once, a step, or the lead of a clock, that is moved back by before the pause is over.
+    for (const from of [NOON + ms + 1_000, NOON + 1_000]) {
+      expect(movedBack(noted, { ms, from }, { now: NOON + 1_000, policy })).toEqual(noted);
+    }
+  });
+
+  test.each([
+    { reason: 'rate_limited' as const, waitMs: 15 * MINUTE },
+    { reason: 'unauthorized' as const, waitMs: MINUTE },
+  ])('the next probe of a long closed source ($reason) is due within its longest pause', (one) => {
+    const { reason, waitMs } = one;
+    const state = closedAt(NOON - 2 * HOUR, NOON + HOUR + waitMs);
+    const closed = { ...state.closed!, reason };
+    const moved = movedBack({ ...state, since: NOON, closed }, step, { now, policy });
+    expect(moved.closed?.probeAt).toBe(NOON + waitMs);
+    expect(movedBack(moved, step, { now, policy })).toEqual(moved);
   });
 
   test('failures from before the step was seen count as an outage in time', () => {
     let state = play(row(3, down, 1_000, HOUR));
-    state = state && movedBack(state, step, now);
+    state = state && movedBack(state, step, { now, policy });
     const context = { label: 'forge', policy, answeredAt: NOON, active: 10 };
     for (let at = 3; at < 10; at += 1) {
       const answered = now + 2_000;

@@ -169,17 +169,37 @@ export function resumed(state: SourceState): SourceState {
 
 /**
  * The state once a step was taken out of the clock by which its times may have been written. What has been lies
- * ahead only by that clock, also where it came before the step was seen.
- * @param now by the clock without the step
+ * ahead only by that clock, and so does a probe that is further off than any pause lasts. A nearer one may have been
+ * set by a clock that did not follow the step: a source that asked for a pause must not be asked before its end.
+ * @param context.now by the clock without the step
  */
-export function movedBack(state: SourceState, { ms, from }: ClockStep, now: number): SourceState {
+export function movedBack(
+  state: SourceState,
+  { ms }: ClockStep,
+  { now, policy }: Pick<AnswerContext, 'now' | 'policy'>,
+): SourceState {
   const back = (at: number) => (at > now ? at - ms : at);
   const { closed } = state;
   const moved = { ...state, since: back(state.since) };
   if (closed === null) return moved;
-  const isAhead = closed.probeAt >= from || closed.at > now;
+  const isAhead = closed.at > now || closed.probeAt > now + longestPauseMs(closed, policy);
   const probeAt = isAhead ? closed.probeAt - ms : closed.probeAt;
   return { ...moved, closed: { ...closed, at: back(closed.at), probeAt } };
+}
+
+/** The longest time from an answer to the next probe of a source that is closed for this reason. */
+function longestPauseMs(
+  { reason }: Pick<ClosedSource, 'reason'>,
+  { unauthorizedProbeMs }: ThrottlePolicy,
+): number {
+  switch (reason) {
+    case 'rate_limited':
+      return LONGEST_PAUSE_MS;
+    case 'unauthorized':
+      return unauthorizedProbeMs;
+    case 'unreachable':
+      return Math.max(...PROBE_DELAYS_MS);
+  }
 }
 
 function afterValid(state: SourceState | null, context: AnswerContext): SourceState | null {
