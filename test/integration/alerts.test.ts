@@ -960,6 +960,27 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await told()).toEqual(['alert.firing']);
   });
 
+  test('once daemons agree, a late run is not notified of again after a user ended its alert, and one that had no deadline is', async () => {
+    use();
+    await watchRun('run-a');
+    let isMixed = true;
+    const other = withRules([lateRule()], { isMixed: async () => isMixed }).engine;
+    await other.apply();
+    await watchRun('run-b');
+    await wait(61 * MINUTE, other);
+    const [alert] = (await alerts.list({ limit: 1 })).items;
+    await other.resolve(alert?.id ?? '', { by: 'ana', comment: null });
+    await wait(24 * HOUR, other);
+    isMixed = false;
+    await other.settleDeadlines();
+    await wait(2 * MINUTE, other);
+    expect(await told()).toEqual(['alert.firing', 'alert.resolved', 'alert.firing']);
+    expect((await alerts.list({ state: OPEN_STATES, limit: 10 })).items).toMatchObject([
+      { count: 1, runs: [{ runId: 'run-b' }] },
+    ]);
+    await expectSum();
+  });
+
   test.each([
     { what: 'is about other runs', old: onlyOf('wf-2') },
     { what: 'gives more time', old: within(3 * HOUR) },

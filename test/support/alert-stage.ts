@@ -99,11 +99,11 @@ export class AlertStage {
     return event;
   }
 
-  late(runId: string, changes: Partial<AlertEvent> = {}): void {
+  late(runId: string, changes: Partial<AlertEvent> = {}, deadlineAt = this.now): void {
     const event = anAlertEvent({ type: 'run.late', runId, at: this.now, ...changes });
     const late = {
       event: { ...event, id: `late ${runId} ${this.now}` },
-      deadlineAt: this.now,
+      deadlineAt,
       isKnown: true,
     };
     for (const rule of this.all) {

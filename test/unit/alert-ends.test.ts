@@ -341,6 +341,60 @@ describe('a run that a user watches no more', () => {
   });
 });
 
+describe('a deadline that is entered again after its run was late', () => {
+  const limit = { kind: 'interval', ms: HOUR } as const;
+  const condition = { kind: 'deadline', reference: 'created_at', limit } as const;
+  const rule = aRule({ condition, events: [], groupWaitMs: 0 });
+  const byHand = { kind: 'resolve', resolvedBy: { by: 'ana', comment: null } } as const;
+  const ofOwn = { ...rule, groupBy: ['...'] };
+
+  test('the run fires no more once a user has ended its alert, until a deadline that was to come', () => {
+    const play = new AlertStage([rule]);
+    play.late('run-a');
+    play.wait(MINUTE);
+    play.act(byHand);
+    play.wait(2 * DAY);
+    play.late('run-a', {}, START);
+    expect(play.open()).toEqual([]);
+    play.late('run-b', {}, START);
+    expect(play.alert()).toMatchObject({ count: 1, runs: [{ runId: 'run-b' }] });
+    play.late('run-a', {}, START + HOUR);
+    expect(play.alert()).toMatchObject({ count: 2 });
+  });
+
+  test('the run is not counted with further groups once a user has ended its alert', () => {
+    const play = new AlertStage([ofOwn], { otherGroups: MOST_GROUPS - 1 });
+    play.late('run-a');
+    play.wait(MINUTE);
+    play.act(byHand);
+    play.late('run-b');
+    play.late('run-a', {}, START);
+    expect(play.open()).toMatchObject([{ runs: [{ runId: 'run-b' }] }]);
+  });
+
+  test('the run is counted once with further groups, also where that alert has ended', () => {
+    const play = new AlertStage([ofOwn], { otherGroups: MOST_GROUPS });
+    play.late('run-a');
+    play.wait(MINUTE);
+    play.late('run-a', {}, START);
+    expect(play.alert()).toMatchObject({ count: 1, labels: { overflow: 'true' } });
+    play.act(byHand);
+    play.late('run-a', {}, START);
+    expect(play.open()).toEqual([]);
+  });
+
+  test('the group is kept no longer than the run goes on', () => {
+    const play = new AlertStage([rule]);
+    play.late('run-a');
+    play.wait(MINUTE);
+    play.act(byHand);
+    play.wait(2 * DAY);
+    expect(play.kept()).toBe(1);
+    play.judge('run.completed', { run: anAlertEvent({ runId: 'run-a' }).run });
+    expect(play.kept()).toBe(0);
+  });
+});
+
 describe('what is kept', () => {
   test('a rule that makes an alert of each run never runs out of groups by those that are over', () => {
     const waiting = { events: ['run.awaiting_human_feedback'], groupBy: ['...'] };

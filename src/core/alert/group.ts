@@ -101,15 +101,28 @@ export interface Group {
   absentSince: number | null;
   /** Runs beyond their deadline, with when that was. */
   late: Readonly<Record<string, number>>;
+  /**
+   * Runs of which a deadline up to this time is nothing new, as deadlines may be entered again: a user has ended
+   * their alert, or the group of an overflow has counted them. Absent where there was none yet.
+   */
+  dealtWith?: Readonly<Record<string, number>>;
   /** What a rule's mute intervals have held; of one group of each rule, which has no alert. */
   held: MuteDigest | null;
   /** Since when its rule makes it no more, as far as a process has noticed. */
   leftoverSince: number | null;
 }
 
-export function newGroup(made: Pick<Group, 'rule' | 'labels' | 'source' | 'kind'>): Group {
+export function newGroup({
+  rule,
+  labels,
+  source,
+  kind,
+}: Pick<Group, 'rule' | 'labels' | 'source' | 'kind'>): Group {
   return {
-    ...made,
+    rule,
+    labels,
+    source,
+    kind,
     open: null,
     firedAt: [],
     window: null,
@@ -195,7 +208,7 @@ const AT_LATEST_MS = 7 * 86_400_000;
 /** Firings of a group within `group_interval` that need not wait for it. */
 const FREE_FIRINGS = 2;
 
-/** The most runs beyond their deadline that a group keeps. */
+/** The most runs beyond their deadline that a group keeps, and the most that are dealt with. */
 const MOST_LATE = 1_000;
 
 /** A matching event, or what takes its place where events are absent. */
@@ -341,8 +354,12 @@ class Step {
   private onLate({ event, deadlineAt, isKnown }: LateRun): void {
     const { group } = this;
     const runId = event.run?.runId ?? '';
+    if (isDealtWith(group, runId, deadlineAt)) return;
     // The group of an overflow only counts.
-    if (group.kind !== 'deadline') return this.raise(matchOf(event));
+    if (group.kind !== 'deadline') {
+      this.dealWith([runId]);
+      return this.raise(matchOf(event));
+    }
     if (valueOf(group.late, runId) !== undefined) return;
     group.late = Object.fromEntries(
       [...Object.entries(group.late), [runId, deadlineAt]].slice(-MOST_LATE),
@@ -351,9 +368,25 @@ class Step {
     this.raise({ ...matchOf(event), ...(!isKnown && { summary }) });
   }
 
+  /** What was late of these runs so far is nothing new. */
+  private dealWith(runIds: readonly string[]): void {
+    const { group } = this;
+    if (runIds.length === 0) return;
+    const added = Object.fromEntries(runIds.map((runId) => [runId, this.context.now]));
+    const all = Object.entries({ ...group.dealtWith, ...added });
+    group.dealtWith = Object.fromEntries(all.toSorted((a, b) => a[1] - b[1]).slice(-MOST_LATE));
+  }
+
+  /** Whatever is late of a run from now on is new. */
+  private forgetDealtWith(runId: string): void {
+    const { dealtWith } = this.group;
+    if (dealtWith !== undefined) this.group.dealtWith = without(dealtWith, runId);
+  }
+
   private onEnded({ run, finishedAt = Infinity }: AlertEvent): void {
     const { group } = this;
     const deadlineAt = valueOf(group.late, run?.runId ?? '');
+    if (run !== null) this.forgetDealtWith(run.runId);
     if (run === null || deadlineAt === undefined) return;
     group.late = without(group.late, run.runId);
     const { open } = group;
@@ -368,6 +401,7 @@ class Step {
     const { group } = this;
     const wasLate = valueOf(group.late, runId) !== undefined;
     group.late = without(group.late, runId);
+    this.forgetDealtWith(runId);
     if (group.window !== null) group.window = withoutRun(group.window, runId);
     const { open } = group;
     if (open === null) return;
@@ -639,6 +673,7 @@ class Step {
     const { group } = this;
     open.alert = { ...open.alert, resolvedBy };
     this.end(open);
+    this.dealWith(Object.keys(group.late));
     group.late = {};
     group.window = null;
     if (group.absentSince !== null) group.absentSince = this.context.seenMs;
@@ -986,6 +1021,11 @@ class Step {
   }
 }
 
+/** Whether a deadline of a run is nothing new to a group. */
+export function isDealtWith({ dealtWith }: Group, runId: string, deadlineAt: number): boolean {
+  return deadlineAt <= (valueOf(dealtWith, runId) ?? -Infinity);
+}
+
 /** The endpoints that a rule notifies of an alert: its own, and those of the escalation so far. */
 function receivers({ escalated }: OpenAlert, { notify, escalate }: Rule): string[] {
   const steps = escalated.flatMap((index) => escalate[index]?.notify ?? []);
@@ -1042,8 +1082,9 @@ export function keptUntil(group: Group, rule: Rule, now: number): number {
   if (group.open !== null || group.held !== null || group.absentSince !== null) return Infinity;
   if (Object.keys(group.late).length > 0) return Infinity;
   const firedAt = group.firedAt.at(-1) ?? -Infinity;
-  return Math.max(firedAt + rule.groupIntervalMs, group.window === null ? 0 : now + WINDOW_KEPT_MS);
+  const hasRuns = group.window !== null || Object.keys(group.dealtWith ?? {}).length > 0;
+  return Math.max(firedAt + rule.groupIntervalMs, hasRuns ? now + RUNS_KEPT_MS : 0);
 }
 
-/** For how long a threshold remembers the last runs of a group, ms. */
-const WINDOW_KEPT_MS = 30 * 86_400_000;
+/** For how long runs of a group are remembered: the last ones of a threshold, and those that are dealt with, ms. */
+const RUNS_KEPT_MS = 30 * 86_400_000;

@@ -12,6 +12,7 @@ import {
 import {
   dueAt,
   isAbout,
+  isDealtWith,
   itemOf,
   keptUntil,
   newGroup,
@@ -208,6 +209,10 @@ export class Judgement {
 
   /** A run is beyond its deadline. */
   late(rule: Rule, late: LateRun): void {
+    const group = this.groupOf(groupKey(rule.name, labelsOf(rule, late.event)));
+    // Without room for the group, that of the overflow would count it.
+    const runId = late.event.run?.runId ?? '';
+    if (group !== undefined && isDealtWith(group, runId, late.deadlineAt)) return;
     this.place(rule, late.event, { kind: 'late', ...late }, true);
   }
 
