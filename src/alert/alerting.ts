@@ -80,6 +80,7 @@ export class Alerting {
 
   async stop({ force }: { force: boolean }): Promise<void> {
     this.rules.onEntries = () => undefined;
+    this.engine.stop();
     const stopped = this.loop.stop();
     if (force) return;
     await stopped;

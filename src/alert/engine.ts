@@ -106,6 +106,7 @@ export class AlertEngine {
   private batch: Promise<void> = Promise.resolve();
   /** Deadlines that are entered, or were last. */
   private entering: Promise<void> = Promise.resolve();
+  private isStopping = false;
 
   constructor(private readonly alerting: Alerting) {}
 
@@ -204,6 +205,11 @@ export class AlertEngine {
    */
   async settleDeadlines(): Promise<void> {
     await this.enterDeadlines({ ifMixed: false });
+  }
+
+  /** Goes through no more runs, however many there are: the next process that finds a rule new does. */
+  stop(): void {
+    this.isStopping = true;
   }
 
   private seen(): string[] {
@@ -607,20 +613,24 @@ export class AlertEngine {
     if (isMixed && !ifMixed) return;
     // It may go by the rules as they were, and write after what is set here.
     await this.batch.catch(() => undefined);
-    await this.setDeadlines(all.filter((rule) => !isApplied(rule)));
-    // What processes differ in is new to all: it is set again once they agree.
-    const settled = isMixed ? all.filter(isApplied) : all;
+    const areSet = await this.setDeadlines(all.filter((rule) => !isApplied(rule)));
+    // What processes differ in is new to all: it is set again once they agree. So is what a stop left half set.
+    const settled = isMixed || !areSet ? all.filter(isApplied) : all;
     await alerts.noteDeadlines(
       Object.fromEntries(settled.map((rule) => [rule.name, formOf(rule)])),
     );
   }
 
-  /** Sets the deadlines of rules for the runs that go on: by their registration, which does not change. */
-  private async setDeadlines(fresh: readonly Rule[]): Promise<void> {
-    if (fresh.length === 0) return;
+  /**
+   * Sets the deadlines of rules for the runs that go on: by their registration, which does not change.
+   * @returns false where a stop came first
+   */
+  private async setDeadlines(fresh: readonly Rule[]): Promise<boolean> {
+    if (fresh.length === 0) return true;
     const { process, rules } = this.alerting;
     const { alerts, watches } = process.stores;
     for await (const keys of watches.active(PAGE)) {
+      if (this.isStopping) return false;
       const wanted = keys.filter(({ source }) => rules.sources.includes(source));
       const stored = await watches.getMany(wanted);
       const going = stored.flatMap((one) => one?.watch ?? []);
@@ -634,6 +644,7 @@ export class AlertEngine {
       );
       await alerts.setDeadlines(new Map(deadlines));
     }
+    return true;
   }
 
   // New rules.

@@ -63,6 +63,7 @@ function use(...all: Rule[]): void {
 interface Changes {
   alerts?: AlertStore;
   silences?: SilenceStore;
+  watches?: typeof stores.watches;
   now?: () => number;
   measureClock?: () => Promise<void>;
   onOverflow?: (rule: string, events: number) => void;
@@ -88,6 +89,7 @@ function alertingOf(changes: Changes = {}): Alerting {
       ...stores,
       alerts: changes.alerts ?? alerts,
       silences: changes.silences ?? silences,
+      watches: changes.watches ?? watches,
     },
     endpoints: Object.assign(endpointsOf({}), {
       wantingAlertEvent: (_type: string, named: readonly string[]) => [...named],
@@ -979,6 +981,29 @@ describe('silences, absence and deadlines in Redis', () => {
       { count: 1, runs: [{ runId: 'run-b' }] },
     ]);
     await expectSum();
+  });
+
+  test('a stop waits for one page of the runs that deadlines are set of, and another process sets them all', async () => {
+    use();
+    await watchRun('run-a');
+    await watchRun('run-b');
+    await alerts.noteDeadlines({ 'failed-runs': 'as it was' });
+    let stopped: Promise<void> | undefined;
+    const pages: typeof watches.active = async function* () {
+      yield [{ source: 'default', runId: 'run-a' }];
+      stopped = own.stop({ force: false });
+      yield [{ source: 'default', runId: 'run-b' }];
+    };
+    const paged = Object.assign(Object.create(watches) as typeof watches, { active: pages });
+    const own = withRules([lateRule()], { watches: paged, isMixed: async () => false });
+    own.loop.start();
+    await waitFor(() => stopped !== undefined);
+    await stopped;
+    const members = () => redis.zrange(keys.alertDeadlines, '0', '-1');
+    expect(await members()).toEqual(['failed-runs default/run-a']);
+    expect(await alerts.appliedDeadlines()).toEqual({});
+    await withRules([lateRule()]).engine.settleDeadlines();
+    expect(await members()).toHaveLength(2);
   });
 
   test.each([
