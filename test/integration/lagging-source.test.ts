@@ -17,7 +17,8 @@ const polls = (runId: string) => rig.simulator.requests.run(runId).count;
 test('a lagging source raises source.inconsistent once, and each run is notified three times at most', async () => {
   rig = await startPollRig({
     pollers: 2,
-    polling: { min_interval: '50ms', max_interval: '500ms', lists: 'off' },
+    // Reads that a busy machine delays tell a source that lags from one that moves only beside long intervals.
+    polling: { min_interval: '1s', max_interval: '2s', lists: 'off' },
   });
   const runIds = Array.from({ length: COUNT }, (_, at) => {
     const steps = [{ after_ms: 0, status: AWAITING, progress: 50 }];
