@@ -353,7 +353,8 @@ export class AlertLife {
   }
 
   private late(about: Happening): void {
-    this.check();
+    // A deadline that passes now is another one than those of which a user has ended an alert just before.
+    this.wait(1);
     const { source, workflow: workflowId, run: runId } = about;
     const run = { runId, workflowId, name: null, url: null, status: 'running' };
     this.stage.late(runId, { source, run });
