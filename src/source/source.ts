@@ -233,13 +233,10 @@ export class Source {
 
   /** Asks whether the source answers where nothing is known of it yet, or it is closed and no poll will find out. */
   async greet(): Promise<void> {
-    const { throttle, limiter, reader } = this;
-    await throttle.freshen();
-    const { answeredAt, state } = await throttle.read();
-    // Another process may have closed it.
-    throttle.saw(state !== null);
-    const isLeft = (state?.closed ?? null) !== null && limiter.active() === 0;
-    if (answeredAt === null || isLeft) reader.probeSoon();
+    await this.throttle.freshen();
+    const { answeredAt, closedFor } = await this.health();
+    const isLeft = closedFor !== null && this.limiter.active() === 0;
+    if (answeredAt === null || isLeft) this.reader.probeSoon();
   }
 
   /** Surveys the schedule, which finds lost wake-ups, and judges the source as a whole. */
