@@ -319,6 +319,15 @@ return pools
 `,
 );
 
+const LISTED_KEYS = [
+  'batch',
+  'batchNames',
+  'batches',
+  'batchesDue',
+  'batchesIdle',
+  'batchWebhooks',
+] as const;
+
 /** `unlist(id, name)` takes a batch out of all that names it: the name only where that still stands for it. */
 const UNLIST = `
 local function unlist(id, name)
@@ -333,7 +342,7 @@ end
 const FORGET_BATCH = script(
   'rwForgetBatch',
   {
-    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'batchWebhooks'],
+    keys: LISTED_KEYS,
     args: ['id', 'name', 'audited?'],
   },
   `
@@ -354,7 +363,7 @@ redis.call('DEL', keys.batch)
 const DROP_BATCH = script(
   'rwDropBatch',
   {
-    keys: ['batch', 'batchNames', 'batches', 'batchesDue', 'batchesIdle', 'batchWebhooks'],
+    keys: LISTED_KEYS,
     args: ['id', 'name?'],
   },
   `
