@@ -35,11 +35,12 @@ function event(status: string, padding = '', runId?: string): string {
 
 function flood(piece: string | Buffer, everyMs: number) {
   return async (response: ServerResponse): Promise<void> => {
+    const closed = new Promise((resolve) => response.once('close', resolve));
     while (!response.destroyed) {
       const isTaken = response.write(piece);
       if (everyMs > 0) await delay(everyMs);
       else if (!isTaken)
-        await new Promise((resolve) => response.once('drain', resolve).once('close', resolve));
+        await Promise.race([closed, new Promise((resolve) => response.once('drain', resolve))]);
     }
   };
 }
@@ -90,6 +91,8 @@ async function measure(context: BenchContext, isHostile: boolean): Promise<Measu
   const daemon = await startDaemon(context, {
     config: configOf(redis, sourceAt({ url, apiKey: simulator.apiKey }, 100)),
     profileDir: null,
+    // So that the two differ in memory by the attacks alone.
+    isGrown: true,
   });
   const add = (lifeMs: number) =>
     simulator.add({

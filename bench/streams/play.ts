@@ -42,6 +42,8 @@ export interface Played {
   /** The longest time from registration to the first read, s. */
   firstRead: number;
   rssMb: number;
+  /** What the process holds after a collection; null where it was not asked. */
+  heldMb: number | null;
   /** Of one core. */
   cpuShare: number;
   /** Runs that ended in the time that was measured, and those of them that caused an event. */
@@ -49,16 +51,20 @@ export interface Played {
   told: number;
 }
 
+const MEBIBYTE = 1_048_576;
+
 const STEP_MS = 250;
 const MEASURED_MS = 12_000;
+/** Runs that end in the time that is measured, at least: of few, the requests of one count for much. */
+const MEASURED_RUNS = 20;
 const WARM_RUNS = 30;
 const WARM_MS = 2_000;
 
 /** Until as many streams may be open as there are runs, ms: from five, the number doubles every 5 s. */
-const SETTLE_MS = { few: 8_000, some: 35_000, many: 50_000 };
+const SETTLE_MS = { few: 15_000, some: 35_000, many: 50_000 };
 
-/** After the last end, ms. */
-const LAST_MS = 3_000;
+/** After the last end, ms: until all events are there, up to so long. */
+const LAST_MS = 30_000;
 
 const SILENT: Partial<Record<Behaviour, string[]>> = {
   ends: ['queued', 'running', 'stopped', 'awaiting_human_feedback'],
@@ -97,7 +103,9 @@ export async function openStage(
   const config = configOf(redis, sourceAt(simulator, limit), { hints });
   const started: BenchDaemon[] = [];
   for (let at = 0; at < daemons; at += 1) {
-    started.push(await startDaemon(context, { config, profileDir: null, isGrown }));
+    started.push(
+      await startDaemon(context, { config, profileDir: null, isGrown, inspect: isGrown }),
+    );
   }
   return { simulator, daemons: started, config };
 }
@@ -110,12 +118,12 @@ export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<P
   await crowd.begin();
   if (!isOnce(cell)) await crowd.goOn(settleMs(cell));
   const [from, before, usage] = [Date.now(), countRequests(simulator), await daemon.usage()];
-  await crowd.goOn(isOnce(cell) ? 1_500 * cell.lifeS : MEASURED_MS);
+  await crowd.goOn(measuredMs(cell));
   const until = Date.now();
   const requests = countRequests(simulator);
   const { open } = simulator.streams;
   const after = await daemon.usage();
-  await delay(LAST_MS);
+  const held = cell.eventBytes === undefined ? null : await daemon.inspect();
   const ended = crowd.endedIn(from, until);
   const delays = await crowd.delaysOf(ended);
   return {
@@ -127,7 +135,8 @@ export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<P
     p95: percentile(delays, 0.95),
     max: Math.max(...delays),
     firstRead: crowd.longestFirstReadS(),
-    rssMb: after.rssBytes / 1_048_576,
+    rssMb: after.rssBytes / MEBIBYTE,
+    heldMb: held && (held.heapBytes + held.nativeBytes) / MEBIBYTE,
     cpuShare: (after.cpuUs - usage.cpuUs) / 1_000 / (until - from),
     ended: ended.length,
     told: delays.filter((one) => one < Infinity).length,
@@ -143,10 +152,19 @@ function isOnce({ workflows = 1, isCold = false }: Cell): boolean {
   return workflows > 1 || isCold;
 }
 
-function settleMs({ runs }: Cell): number {
-  if (runs >= 1_000) return SETTLE_MS.many;
-  if (runs < 100) return SETTLE_MS.few;
-  return SETTLE_MS.some;
+/** At least until each run had a read and a stream, by the limit. */
+function settleMs({ runs, limit }: Cell): number {
+  const opened = 1_000 * 4 * (runs / limit);
+  if (runs >= 1_000) return Math.max(SETTLE_MS.many, opened);
+  return Math.max(runs < 100 ? SETTLE_MS.few : SETTLE_MS.some, opened);
+}
+
+function measuredMs(cell: Cell): number {
+  const { runs, lifeS, eventBytes } = cell;
+  if (isOnce(cell)) return 1_500 * lifeS;
+  // Of runs that are there to be held, none needs to end.
+  if (eventBytes !== undefined) return MEASURED_MS;
+  return Math.max(MEASURED_MS, (1_000 * lifeS * MEASURED_RUNS) / runs);
 }
 
 class Crowd {
@@ -197,8 +215,17 @@ class Crowd {
       .map(([id]) => id);
   }
 
-  /** Seconds from end to event; Infinity for a run without an event. */
+  /** Seconds from end to event; Infinity for a run that has none after half a minute. */
   async delaysOf(runIds: readonly string[]): Promise<number[]> {
+    const until = Date.now() + LAST_MS;
+    for (;;) {
+      const delays = await this.delaysSoFar(runIds);
+      if (delays.every((one) => one < Infinity) || Date.now() > until) return delays;
+      await delay(1_000);
+    }
+  }
+
+  private async delaysSoFar(runIds: readonly string[]): Promise<number[]> {
     const seen = new Map<string, number>();
     for (const type of ['run.completed', 'run.failed', 'run.stopped']) {
       for (const { data } of await this.daemon.events(type)) {

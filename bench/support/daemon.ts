@@ -121,6 +121,8 @@ interface Held {
   heapBytes: number;
   /** Outside of the heap. */
   bufferBytes: number;
+  /** By malloc, small buffers among them. */
+  nativeBytes: number;
   rssBytes: number;
   handles: number;
   /** Of the process itself. */
