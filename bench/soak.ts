@@ -33,14 +33,17 @@ interface Outcome {
   restMs: number;
 }
 
+/** Long enough that a source is called unreachable although daemons are killed meanwhile, ms. */
+const SOURCE_AWAY_MS = 40_000;
+
 /**
  * A long mixed run with kills. Runs of the fake Noxus live and end; a client registers each, and
  * repeats the request until it succeeds. A third of them is read by the source of Noxus, and a third each
  * by one of type http, of which one reads runs twice. Endpoints are healthy, flaky or failing, hang now and
  * then, answer 429, and at some time 410. An operator pauses, resumes and enables them, and
  * redelivers. Two daemons on one Redis are killed by SIGKILL at random and started again, and Redis
- * with them now and then. All the while the equation of deliveries is read from Redis and from the
- * metrics. In the end every receiver is healthy, dead and skipped deliveries are sent again, and
+ * with them now and then. For a while no source answers. All the time the equation of deliveries is
+ * read from Redis and from the metrics. In the end every receiver is healthy, dead and skipped deliveries are sent again, and
  * all comes to rest. Targets: the equation holds in every sample. Every event that an endpoint
  * wanted has arrived or was superseded. At most as many came twice as were under way at the kills
  * without a recorded result. Each repeat follows from such a request, from an answer that came too
@@ -63,6 +66,7 @@ export async function benchSoak(options: SoakOptions): Promise<BenchResult> {
         operate(stage, until),
         registerRuns(stage, options, until),
         killAtRandom(stage, until),
+        takeSourceAway(stage, options.minutes * 20_000),
       ]);
       const healedAt = Date.now();
       await settle(stage);
@@ -96,6 +100,14 @@ async function registerRuns(stage: SoakStage, { rate, seed }: SoakOptions, until
     stage.registered.push(...ids);
     await delay(1_000);
   }
+}
+
+/** Waits, and has no source answer for a while: events about runwatch itself are sent then, too. */
+async function takeSourceAway({ noxus }: SoakStage, afterMs: number): Promise<void> {
+  await delay(afterMs);
+  noxus.fault({ kind: 'status', status: 503 });
+  await delay(SOURCE_AWAY_MS);
+  noxus.clearFaults();
 }
 
 /** Makes every receiver healthy, and sends whatever was parked, dead or skipped. */
@@ -141,6 +153,7 @@ function resultOf({ stage, operator, samples, account, restMs }: Outcome): Bench
     ],
     details: {
       by_state: account.byState,
+      events_of_system: account.ofSystem,
       twice_for_no_reason: account.unexplainedStories.map((story) => ({
         ...story,
         kills: story.requests.flatMap((request) => killsAround(request, kills, 10_000)),

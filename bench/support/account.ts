@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { isOfRun } from '../../src/core/event/event.ts';
-import { wantsEvent } from '../../src/core/event/patterns.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { MoodyReceiver } from './moody-receivers.ts';
+import { isWanted } from './equation.ts';
 import { pairOf, type OperatorLog } from './operator.ts';
 import { judgeRepeats, type Repeats, type SeenRequest, type Story } from './repeats.ts';
 import type { SoakStage } from './soak-stage.ts';
@@ -23,6 +23,8 @@ type Stores = ReturnType<typeof openStores>;
 export interface Account extends Repeats {
   planned: number;
   byState: Record<string, number>;
+  /** The types of the events about runwatch itself, in their order. */
+  ofSystem: string[];
   /**
    * Events that an endpoint wanted and never got, other than superseded ones, and deliveries of
    * unknown events.
@@ -64,6 +66,7 @@ export async function accountFor(stage: SoakStage, operator: OperatorLog): Promi
     const account: Account = {
       planned,
       byState,
+      ofSystem: [...events.values()].flatMap(({ type, run }) => (run === null ? [type] : [])),
       lost: 0,
       untold: untold(registered, events),
       notAgain: 0,
@@ -102,8 +105,8 @@ async function withStores<Result>(url: string, use: (stores: Stores) => Promise<
 
 interface KnownEvent {
   type: string;
-  runId: string;
-  sequence: number;
+  /** Its run, and its number among that run's events; null where it is about runwatch itself. */
+  run: { id: string; sequence: number } | null;
 }
 
 async function allEvents({ events }: Stores): Promise<Map<string, KnownEvent>> {
@@ -112,9 +115,8 @@ async function allEvents({ events }: Stores): Promise<Map<string, KnownEvent>> {
   do {
     const page = await events.list(after === undefined ? {} : { after }, { limit: PAGE });
     for (const { event } of page.items) {
-      if (!isOfRun(event)) continue;
-      const { run_id: runId, sequence } = event.data;
-      found.set(event.id, { type: event.type, runId, sequence });
+      const run = isOfRun(event) ? { id: event.data.run_id, sequence: event.data.sequence } : null;
+      found.set(event.id, { type: event.type, run });
     }
     after = page.nextCursor ?? undefined;
   } while (after !== undefined);
@@ -122,9 +124,10 @@ async function allEvents({ events }: Stores): Promise<Map<string, KnownEvent>> {
 }
 
 function untold(registered: string[], events: Map<string, KnownEvent>): number {
-  const byRun = new Map<string, KnownEvent[]>();
-  for (const event of events.values()) {
-    byRun.set(event.runId, [...(byRun.get(event.runId) ?? []), event]);
+  const byRun = new Map<string, { type: string; sequence: number }[]>();
+  for (const { type, run } of events.values()) {
+    if (run === null) continue;
+    byRun.set(run.id, [...(byRun.get(run.id) ?? []), { type, sequence: run.sequence }]);
   }
   return registered.filter((runId) => {
     const own = byRun.get(runId) ?? [];
@@ -156,7 +159,7 @@ function lostAt(
   const isTaken = (id: string) => requests.get(id)?.some(({ taken }) => taken) === true;
   const missing = [...events].filter(
     ([id, { type }]) =>
-      wantsEvent(wanted, type) && !isTaken(id) && deliveries.get(id)?.state !== 'superseded',
+      isWanted(wanted, type) && !isTaken(id) && deliveries.get(id)?.state !== 'superseded',
   );
   const unknown = [...deliveries.keys(), ...requests.keys()].filter((id) => !events.has(id));
   return missing.length + unknown.length;

@@ -1,12 +1,15 @@
 import { Redis } from 'ioredis';
 import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
-import { EVENT_TYPES } from '../../src/core/event/event.ts';
-import { wantsEvent } from '../../src/core/event/patterns.ts';
+import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../../src/core/event/event.ts';
+import { namesSystemEvent, wantsEvent } from '../../src/core/event/patterns.ts';
 import { createKeys, parseCountField, type Keys } from '../../src/redis/keys.ts';
 import { COUNT_NUMBERS } from '../../src/redis/numbers.ts';
 
 /** Longer than any real answer takes, ms. */
 const ANSWER_WITHIN_MS = 5_000;
+
+/** All that may come to an endpoint here: there are no batches and no rules. */
+const TOLD_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];
 
 /** The event types that a subscriber wants. */
 interface Subscriber {
@@ -79,7 +82,7 @@ async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
     transaction.eval(COUNT_NUMBERS.lua, keyCount, ...given);
   };
   for (const state of DELIVERY_STATES) count(keys.deliveries('state', state));
-  for (const type of EVENT_TYPES) count(keys.events('type', type));
+  for (const type of TOLD_TYPES) count(keys.events('type', type));
   const replies = await transaction.exec();
   if (replies === null) throw new Error('the transaction was not executed');
   const values = replies.map(([error, value]) => {
@@ -92,7 +95,7 @@ async function readCounts(redis: Redis, keys: Keys): Promise<Counts> {
     planned: Number(planned),
     counts: byState(fields),
     index: new Map(DELIVERY_STATES.map((state, at) => [state, countAt(at)])),
-    events: new Map(EVENT_TYPES.map((type, at) => [type, countAt(DELIVERY_STATES.length + at)])),
+    events: new Map(TOLD_TYPES.map((type, at) => [type, countAt(DELIVERY_STATES.length + at)])),
   };
 }
 
@@ -107,7 +110,7 @@ function byState(fields: Record<string, string>): Map<string, number> {
 
 function readingOf({ planned, counts, index, events }: Counts, subscribers: Subscriber[]): Reading {
   const told = [...events].map(
-    ([type, count]) => count * subscribers.filter((one) => wantsEvent(one.events, type)).length,
+    ([type, count]) => count * subscribers.filter((one) => isWanted(one.events, type)).length,
   );
   const differing = DELIVERY_STATES.filter(
     (state) => (counts.get(state) ?? 0) !== index.get(state),
@@ -123,6 +126,12 @@ function readingOf({ planned, counts, index, events }: Counts, subscribers: Subs
       (state) => `${state}: ${counts.get(state) ?? 0} counted, ${index.get(state)} indexed`,
     ),
   };
+}
+
+/** Whether an endpoint receives an event: of a run, or about runwatch itself. */
+export function isWanted(events: readonly string[], type: string): boolean {
+  const isOfSystem = (SYSTEM_EVENT_TYPES as readonly string[]).includes(type);
+  return (isOfSystem ? namesSystemEvent : wantsEvent)(events, type);
 }
 
 /** Whether all sums of a reading are equal, without other differences. */

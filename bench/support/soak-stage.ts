@@ -69,7 +69,7 @@ function configOf(
       declared: declaredAt(noxus),
       twice: declaredTwiceAt(noxus),
     },
-    polling: { min_interval: '250ms', max_interval: '1s' },
+    polling: { min_interval: '250ms', max_interval: '1s', unreachable_after: '10s' },
     endpoints: Object.fromEntries(all.map(({ mood, endpointOf }) => [mood, endpointOf(daemon)])),
     delivery: { per_endpoint: PER_ENDPOINT },
     egress: { allow: ['127.0.0.1/32'] },
