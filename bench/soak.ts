@@ -43,8 +43,8 @@ const SOURCE_AWAY_MS = 40_000;
  * then, answer 429, and at some time 410. An operator pauses, resumes and enables them, and
  * redelivers. Two daemons on one Redis are killed by SIGKILL at random and started again, and Redis
  * with them now and then. For a while no source answers. All the time the equation of deliveries is
- * read from Redis and from the metrics. In the end every receiver is healthy, dead and skipped deliveries are sent again, and
- * all comes to rest. Targets: the equation holds in every sample. Every event that an endpoint
+ * read from Redis and from the metrics. In the end every receiver is healthy, dead and skipped
+ * deliveries are sent again, and all comes to rest. Targets: the equation holds in every sample. Every event that an endpoint
  * wanted has arrived or was superseded. At most as many came twice as were under way at the kills
  * without a recorded result. Each repeat follows from such a request, from an answer that came too
  * late, or from a redelivery.

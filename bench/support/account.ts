@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Delivery } from '../../src/core/delivery/delivery.ts';
 import { isOfRun } from '../../src/core/event/event.ts';
+import { ruleWants } from '../../src/core/event/patterns.ts';
 import { openStores } from '../../test/support/stores.ts';
 import type { MoodyReceiver } from './moody-receivers.ts';
-import { isWanted } from './equation.ts';
 import { pairOf, type OperatorLog } from './operator.ts';
 import { judgeRepeats, type Repeats, type SeenRequest, type Story } from './repeats.ts';
 import type { SoakStage } from './soak-stage.ts';
@@ -159,7 +159,7 @@ function lostAt(
   const isTaken = (id: string) => requests.get(id)?.some(({ taken }) => taken) === true;
   const missing = [...events].filter(
     ([id, { type }]) =>
-      isWanted(wanted, type) && !isTaken(id) && deliveries.get(id)?.state !== 'superseded',
+      ruleWants(wanted, type) && !isTaken(id) && deliveries.get(id)?.state !== 'superseded',
   );
   const unknown = [...deliveries.keys(), ...requests.keys()].filter((id) => !events.has(id));
   return missing.length + unknown.length;

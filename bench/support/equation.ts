@@ -1,14 +1,17 @@
 import { Redis } from 'ioredis';
 import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
 import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../../src/core/event/event.ts';
-import { namesSystemEvent, wantsEvent } from '../../src/core/event/patterns.ts';
+import { ruleWants } from '../../src/core/event/patterns.ts';
 import { createKeys, parseCountField, type Keys } from '../../src/redis/keys.ts';
 import { COUNT_NUMBERS } from '../../src/redis/numbers.ts';
 
 /** Longer than any real answer takes, ms. */
 const ANSWER_WITHIN_MS = 5_000;
 
-/** All that may come to an endpoint here: there are no batches and no rules. */
+/**
+ * All that may come to an endpoint here, which wants of it what a rule with the same patterns does: there
+ * are no batches and no alerts.
+ */
 const TOLD_TYPES = [...EVENT_TYPES, ...SYSTEM_EVENT_TYPES];
 
 /** The event types that a subscriber wants. */
@@ -110,7 +113,7 @@ function byState(fields: Record<string, string>): Map<string, number> {
 
 function readingOf({ planned, counts, index, events }: Counts, subscribers: Subscriber[]): Reading {
   const told = [...events].map(
-    ([type, count]) => count * subscribers.filter((one) => isWanted(one.events, type)).length,
+    ([type, count]) => count * subscribers.filter((one) => ruleWants(one.events, type)).length,
   );
   const differing = DELIVERY_STATES.filter(
     (state) => (counts.get(state) ?? 0) !== index.get(state),
@@ -126,12 +129,6 @@ function readingOf({ planned, counts, index, events }: Counts, subscribers: Subs
       (state) => `${state}: ${counts.get(state) ?? 0} counted, ${index.get(state)} indexed`,
     ),
   };
-}
-
-/** Whether an endpoint receives an event: of a run, or about runwatch itself. */
-export function isWanted(events: readonly string[], type: string): boolean {
-  const isOfSystem = (SYSTEM_EVENT_TYPES as readonly string[]).includes(type);
-  return (isOfSystem ? namesSystemEvent : wantsEvent)(events, type);
 }
 
 /** Whether all sums of a reading are equal, without other differences. */
