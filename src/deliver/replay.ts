@@ -99,11 +99,12 @@ export class Replay {
     return isRequeued;
   }
 
-  /** The first delivery of its ordering key, unless that is this one. */
+  /** The first delivery of its ordering key, unless that is this one or has settled meanwhile. */
   private async firstBefore({ delivery }: StoredDelivery): Promise<StoredDelivery | null> {
     const { deliveries, outbox } = this.deliverer.process.stores;
     const first = await outbox.firstInOrder(delivery);
-    return first === null || first === delivery.id ? null : deliveries.get(first);
+    const stored = first === null || first === delivery.id ? null : await deliveries.get(first);
+    return isWaiting(stored) ? stored : null;
   }
 
   /**
@@ -155,7 +156,7 @@ export class Replay {
     const others = firsts.filter((id): id is string => id !== null && !asked.includes(id));
     // These come first: the step of a requested one ends its request.
     const preceding = await deliveries.getMany([...new Set(others)]);
-    await this.requeueAll(preceding.filter((one) => one !== null));
+    await this.requeueAll(preceding.filter(isWaiting));
     await this.requeueAll(found);
     this.deliverer.dispatch([...new Set(found.map(({ delivery }) => poolOf(delivery.endpoint)))]);
   }
@@ -188,4 +189,9 @@ export class Replay {
     const { endpoints, now } = this.deliverer.process;
     return { before, after, limits: endpoints.limitsOf(poolOf(after.endpoint)), now: now() };
   }
+}
+
+/** One that has settled since it was found in its order is not sent again for another one. */
+function isWaiting(stored: StoredDelivery | null): stored is StoredDelivery {
+  return stored !== null && isOutstanding(stored.delivery.state);
 }

@@ -3,6 +3,7 @@ import type { SentEventType } from '../../src/core/event/event.ts';
 import { pause, resume } from '../../src/core/delivery/endpoint-state.ts';
 import { poolOf, urlOf, webhookReceiver } from '../../src/core/delivery/receiver.ts';
 import { RunwatchError } from '../../src/core/errors.ts';
+import type { Replay } from '../../src/deliver/replay.ts';
 import { expectInvariants, expectNothingLeft } from '../support/delivery-invariants.ts';
 import { deliveryRig, type Answer, type DeliveryRig } from '../support/delivery-rig.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -896,6 +897,35 @@ describe('redelivering one delivery', () => {
     expect(await rig.replay.one('dlv_unknown')).toBeNull();
     await expectNothingLeft(rig);
   });
+
+  test.each<[string, (replay: Replay, id: string) => Promise<unknown>]>([
+    ['one', (replay, id) => replay.one(id)],
+    ['a range', (replay) => replay.replayRequested(new AbortController().signal)],
+  ])(
+    'redelivery of %s does not repeat the delivery before it that arrives just then',
+    async (what, redeliver) => {
+      const rig = rigOf();
+      const [first = '', second = ''] = await rig.plan('run', 'ops', ['run.started', 'run.failed']);
+      await rig.settle();
+      if (what === 'a range') await rig.requestReplays([second]);
+      const disturbed = Object.assign(Object.create(rig.outbox) as typeof rig.outbox, {
+        async firstInOrder(delivery: Parameters<typeof rig.outbox.firstInOrder>[0]) {
+          const found = await rig.outbox.firstInOrder(delivery);
+          rig
+            .open()
+            .find(({ deliveryId }) => deliveryId === first)
+            ?.answer('ok');
+          await rig.quiesce();
+          return found;
+        },
+      });
+      await redeliver(rig.replayOver(disturbed), second);
+      await rig.answerAll('ok');
+      expect(await rig.states([first, second])).toEqual(['delivered', 'delivered']);
+      expect(rig.sent.map(({ deliveryId }) => deliveryId)).toEqual([first, second]);
+      await expectNothingLeft(rig);
+    },
+  );
 });
 
 describe('redelivering to another endpoint', () => {
