@@ -123,6 +123,7 @@ export class AlertEngine {
   async judge(): Promise<number | null> {
     const { process, token } = this.alerting;
     const { alerts } = process.stores;
+    if (!(await alerts.hasWork())) return null;
     let isMeasured = false;
     for (;;) {
       const seen = this.seen();

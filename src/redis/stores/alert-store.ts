@@ -242,6 +242,12 @@ export class AlertStore {
     this.lease = new Lease(redis, keys, keys.alertLease);
   }
 
+  /** Whether anything is to be judged, now or later. Asked all day, it takes one command. */
+  async hasWork(): Promise<boolean> {
+    const { alertInbox, alertsDue, alertDeadlines } = this.keys;
+    return (await this.redis.exists(alertInbox, alertsDue, alertDeadlines)) > 0;
+  }
+
   /**
    * Claims what is to be judged, and what is due.
    * @param seen the sources that this process sees: no event of theirs is missing; '' where it sees all

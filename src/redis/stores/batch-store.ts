@@ -615,6 +615,8 @@ export class BatchStore {
     { idleSince, leaseMs, most }: { idleSince: number; leaseMs: number; most: number },
   ): Promise<string[]> {
     const { batchesDue, batchesIdle } = this.keys;
+    // With nothing to do, which is asked all day, one command is enough.
+    if ((await this.redis.exists(batchesDue, batchesIdle)) === 0) return [];
     const idle = await this.redis.zcount(batchesIdle, '-inf', idleSince);
     if (idle > 0) {
       const about = { before: idleSince, now, most };
