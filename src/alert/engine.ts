@@ -117,7 +117,7 @@ export class AlertEngine {
   }
 
   /**
-   * Works until nothing is due.
+   * Works until nothing is due, or the process stops.
    * @returns when something is due next, ms from now; null where nothing is
    */
   async judge(): Promise<number | null> {
@@ -137,6 +137,7 @@ export class AlertEngine {
       }
       this.batch = this.judgeBatch(work, work.claimed);
       await this.batch;
+      if (this.isStopping) return null;
     }
   }
 
@@ -208,7 +209,10 @@ export class AlertEngine {
     await this.enterDeadlines({ ifMixed: false });
   }
 
-  /** Goes through no more runs, however many there are: the next process that finds a rule new does. */
+  /**
+   * Begins no further batch and goes through no more runs, however many there are: the next process that judges, or
+   * finds a rule new, goes on.
+   */
   stop(): void {
     this.isStopping = true;
   }

@@ -177,6 +177,22 @@ describe('alerts in Redis', () => {
     await expectSum();
   });
 
+  test('a process that stops leaves the rest of a long inbox to the next one', async () => {
+    await Promise.all(Array.from({ length: 501 }, () => end('run.failed')));
+    const stopping: AlertEngine = await engine({
+      alerts: committing((commit) => {
+        stopping.stop();
+        return alerts.commit(commit);
+      }),
+    });
+    expect(await stopping.judge()).toBeNull();
+    expect(await redis.llen(keys.alertInbox)).toBe(1);
+    await wait(MINUTE);
+    const [alert] = (await alerts.list({ limit: 10 })).items;
+    expect(alert).toMatchObject({ state: 'firing', count: 501 });
+    await expectSum();
+  });
+
   test('alerts are counted by state, of a rule and of sources where these are asked for', async () => {
     await end('run.failed');
     await wait(MINUTE);
