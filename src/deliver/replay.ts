@@ -4,10 +4,12 @@ import {
   wantedNow,
   withheld,
   type Delivery,
+  type DeliveryFilter,
   type StoredDelivery,
 } from '../core/delivery/delivery.ts';
 import { isOutstanding } from '../core/delivery/state.ts';
 import type { AuditRecord } from '../core/audit.ts';
+import { withMoments, type WhenRange } from '../core/time.ts';
 import type { DeliveryStep, ReplayRequest } from '../redis/stores/delivery-step.ts';
 import { poolOf } from '../core/delivery/receiver.ts';
 import type { Deliverer } from './deliverer.ts';
@@ -17,6 +19,25 @@ type Cause = Pick<DeliveryStep, 'audit' | 'replay'>;
 
 /** Attempts to change a delivery that other processes change at the same time. */
 const TRIES = 3;
+
+/**
+ * Which deliveries go out again, by when they were created; without a state those that are dead or were
+ * skipped.
+ */
+export interface RedeliverRange
+  extends Pick<DeliveryFilter, 'endpoint' | 'state' | 'sources'>, WhenRange {
+  /** Another endpoint; then those are meant by default that wait, too. */
+  to?: string | undefined;
+}
+
+/** States to redeliver if none is named: settled without a delivery. */
+const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
+
+/** States to send to another endpoint if none is named: waiting deliveries too. */
+const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const;
+
+/** Deliveries of a range that are requested at a time. */
+const REQUESTED = 200;
 
 /** Deliveries of one chunk of a requested range. */
 const CHUNK = 100;
@@ -50,6 +71,30 @@ export class Replay {
       if (isRequeued) break;
     }
     return id;
+  }
+
+  /**
+   * Requests that all deliveries of a range are sent again.
+   * @param audit what the audit log has of it, before the first of them is requested
+   * @returns how many they are
+   */
+  async request(
+    { to, state, ...range }: RedeliverRange,
+    audit: AuditRecord | null = null,
+  ): Promise<number> {
+    const { now, stores } = this.deliverer.process;
+    // A process that dies among them leaves those that it has requested.
+    if (audit !== null) await stores.audit.append(audit);
+    let count = 0;
+    const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
+    const filter = { ...range, state: state ?? byDefault };
+    const created = stores.deliveries.created(withMoments(filter, now()), REQUESTED);
+    for await (const found of created) {
+      await stores.outbox.requestReplays(found, to);
+      count += found.length;
+    }
+    this.deliverer.replayRanges();
+    return count;
   }
 
   /**

@@ -14,6 +14,7 @@ import type { CountedPage } from '../core/page.ts';
 import type { Complete } from '../core/records.ts';
 import { momentOf, withMoments, type WhenRange } from '../core/time.ts';
 import type { Deliverer } from '../deliver/deliverer.ts';
+import type { RedeliverRange } from '../deliver/replay.ts';
 import { auditOf } from './audit.ts';
 import { mayConcern, requireScope, sourcesMeant } from './auth.ts';
 import { unknownEndpointText, type EndpointService, type EndpointView } from './endpoints.ts';
@@ -30,24 +31,6 @@ export interface DeliveryQuery extends Omit<DeliveryFilter, 'runs'>, WhenRange {
   limit: number;
   cursor?: string | undefined;
 }
-
-/**
- * Which deliveries go out again, by when they were created; without a state those that are dead or were
- * skipped.
- */
-export interface RedeliverRange
-  extends Pick<DeliveryFilter, 'endpoint' | 'state' | 'sources'>, WhenRange {
-  /** Another endpoint; then those are meant by default that wait, too. */
-  to?: string | undefined;
-}
-
-/** States to redeliver if none is named: settled without a delivery. */
-const AGAIN_BY_DEFAULT = ['dead', 'skipped'] as const;
-
-/** States to send to another endpoint if none is named: waiting deliveries too. */
-const ELSEWHERE_BY_DEFAULT = ['pending', 'parked', ...AGAIN_BY_DEFAULT] as const;
-
-const AGAIN_CHUNK = 200;
 
 /** What a delivery is about, by name. */
 type Subject = Pick<z.output<typeof namedDelivery>, 'workflow_name' | 'alert_rule' | 'batch'>;
@@ -121,23 +104,8 @@ export class DeliveryService {
   }
 
   /** {@link redeliver} for all that match; they go out at a limited rate. @returns how many */
-  async redeliverMany(
-    { to, state, ...range }: RedeliverRange,
-    audit: AuditRecord | null = null,
-  ): Promise<number> {
-    const { now, stores } = this.deliverer.process;
-    // Before the first of them: a process that dies among them leaves those that it has requested.
-    if (audit !== null) await stores.audit.append(audit);
-    let count = 0;
-    const byDefault = to === undefined ? AGAIN_BY_DEFAULT : ELSEWHERE_BY_DEFAULT;
-    const filter = { ...range, state: state ?? byDefault };
-    const created = stores.deliveries.created(withMoments(filter, now()), AGAIN_CHUNK);
-    for await (const found of created) {
-      await stores.outbox.requestReplays(found, to);
-      count += found.length;
-    }
-    this.deliverer.replayRanges();
-    return count;
+  redeliverMany(range: RedeliverRange, audit: AuditRecord | null = null): Promise<number> {
+    return this.deliverer.replay.request(range, audit);
   }
 }
 
