@@ -55,7 +55,8 @@ const CHUNK = 200;
 
 /**
  * Judges batches whose members have moved: at once where this process has moved them, else by their marks in the
- * store. What follows is written in one step with the events, by whichever process is first.
+ * store. When a batch has ended is decided by `judgeBatch` of `core/batch.ts`. What follows is written in one step with
+ * the events, by whichever process is first.
  */
 export class Batches {
   private periodic: Periodic | null = null;

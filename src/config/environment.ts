@@ -1,3 +1,7 @@
+/**
+ * Reads variables and the files that they name, and expands references to them. What the variables of runwatch set
+ * stands in `overrides.ts`.
+ */
 import { resolve } from 'node:path';
 import { didYouMean, type ConfigProblem, type Reference, suggest } from './problems.ts';
 import { MAX_SECRET_BYTES, readRegularFile } from './read-file.ts';

@@ -1,3 +1,9 @@
+/**
+ * The configuration, from its layers: flags over variables over the file over defaults. `document.ts` reads the file,
+ * `overrides.ts` says what each variable and flag sets, `schema.ts` has the defaults and what is valid, and
+ * `cross-check.ts` checks settings against each other. Which endpoint there is where none is configured stands in
+ * `deliver/endpoints.ts`.
+ */
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { RunwatchError } from '../core/errors.ts';

@@ -184,6 +184,7 @@ export const configSchema = z.strictObject({
       remind_feedback: reminders,
     })
     .prefault({}),
+  /** Without any there is one that writes to the log: `allEndpoints` of `deliver/endpoints.ts`. */
   endpoints: z.record(endpointName, endpoint).default({}),
   rules: ruleSections.rules.default([]),
   time_intervals: ruleSections.time_intervals.default({}),

@@ -1,3 +1,4 @@
+/** What needs a person, and which of it comes first. `http/attention.ts` gathers it. */
 import type { AlertRun } from './alert/alert.ts';
 import { SEVERITIES, type Severity } from './alert/rule.ts';
 import type { Suppressor } from './alert/suppression.ts';

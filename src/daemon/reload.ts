@@ -35,7 +35,10 @@ export interface Reloadable {
 /** The most settings that one line names. */
 const MOST_NAMED = 50;
 
-/** Reads the configuration again. */
+/**
+ * Puts a configuration in force that was loaded again: at a SIGHUP, which `lifecycle.ts` hears, `cli/local/serve.ts`
+ * loads it.
+ */
 export class Reload {
   /** The configuration that the daemon started with. */
   private readonly started: Config;

@@ -209,7 +209,8 @@ const LOOPBACK_HOST = /^(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d{1,5})?$/i;
  * Takes one `Host` for each request: where there are two, a proxy and this server may mean another.
  *
  * Keeps web pages away from a server without tokens. Browsers reach loopback on behalf of any page:
- * a name that is rebound to 127.0.0.1 shows in `Host`, a foreign page that posts shows in `Origin`.
+ * a name that is rebound to 127.0.0.1 shows in `Host`, a foreign page that posts shows in `Origin`. Beyond
+ * loopback a daemon without tokens does not start: `checkServing` of `config/cross-check.ts`.
  */
 export const hostGuard = fastifyPlugin<{ tokens: Tokens }>((app, { tokens }, done) => {
   app.addHook('onRequest', async (request) => {

@@ -1,3 +1,4 @@
+/** What doctor finds without a daemon. What it asks of one, and how all is shown, is in `cli/verbs/doctor.ts`. */
 import { loadConfig } from '../../config/load.ts';
 import { formatProblem } from '../../config/problems.ts';
 import type { Config, SourceConfig } from '../../config/schema.ts';

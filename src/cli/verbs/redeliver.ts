@@ -1,3 +1,4 @@
+/** Has a daemon send deliveries again. Which are meant where no state is named is decided in `deliver/replay.ts`. */
 import { DELIVERY_STATES } from '../../core/delivery/delivery.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import { deliveryText } from '../../core/delivery/state.ts';

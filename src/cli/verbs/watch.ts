@@ -1,3 +1,4 @@
+/** Registers runs. Their ids come from arguments, a file or the standard input by `cli/run-ids.ts`. */
 import { Option } from 'commander';
 import type { DaemonClient, RunRef } from '../../client/client.ts';
 import { describeProblem } from '../../client/errors.ts';

@@ -203,7 +203,10 @@ const COUNTERPARTS: Readonly<Record<string, string>> = {
   'endpoint.failing': 'endpoint.recovered',
 };
 
-/** What ends the state of one run. */
+/**
+ * What ends the state of one run. The end of its watch by a user ends its alerts, too: that is an entry `left` of
+ * `entry.ts`, which `group.ts` judges.
+ */
 const ENDS_OF_STATES = ['run.resumed', 'run.recovered', 'watch.recovered', ...FINAL_EVENTS];
 
 const DAY_MS = 86_400_000;

@@ -1,3 +1,4 @@
+/** Which run a URL is of: `cli/resolve.ts` and `http/lookup.ts` take one in place of an id. */
 import { percentDecoded } from '../percent-encoding.ts';
 import type { SourceTraits } from '../source/traits.ts';
 import type { WatchKey } from '../watch/watch.ts';

@@ -4,8 +4,8 @@ import { TOLERANCE_MS } from '../../core/clock.ts';
 export const SECOND = '+';
 
 /**
- * Whether the rate limit of a source allows one more request. Its permits are a log of the requests that count
- * against it, by until when each does; its pace, where its period is longer than a second, the time at which the
+ * Whether the rate limit of a source allows one more request, over all daemons. Its permits are a log of the requests
+ * that count against it, by until when each does; its pace, where its period is longer than a second, the time at which the
  * next request would be were all at equal distances. The pace, and for how long a permit counts, are decided by
  * `core/source/rate-limit.ts`.
  *

@@ -1,3 +1,7 @@
+/**
+ * The time axis of a run as numbers: its span, its scale and its marks. `run-chart.tsx` draws it. How late each
+ * endpoint got an event is worked out by `run-delay.ts`.
+ */
 import type { Timeline, TimelineDelivery, TimelineState, Watch } from '../api/types.ts';
 
 /** A range of time, ms since the epoch. */
