@@ -17,6 +17,9 @@ const ENDPOINTS = 10;
 const ENDED = 8;
 const UNDER_WAY = 4 * ENDPOINTS;
 
+/** Tries for each round: now and then one daemon has all polls, and the other all deliveries. */
+const TRIES = 5;
+
 /** How long Redis is suspended, ms. */
 const PAUSE_MS = 20_000;
 
@@ -41,7 +44,8 @@ type Signal = 'SIGKILL' | 'SIGTERM';
 export async function benchTakeover({ rounds, runs }: TakeoverOptions): Promise<BenchResult> {
   const waits: Record<Signal, Waits[]> = { SIGKILL: [], SIGTERM: [] };
   for (const signal of ['SIGKILL', 'SIGTERM'] as const) {
-    while (waits[signal].length < rounds) {
+    for (let tries = 0; waits[signal].length < rounds; tries += 1) {
+      if (tries > TRIES * rounds) throw new Error('no daemon had both polls and deliveries');
       const waited = await withContext((context) => end(context, runs, signal));
       if (waited !== null) waits[signal].push(waited);
     }
