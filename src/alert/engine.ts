@@ -135,9 +135,9 @@ export class AlertEngine {
         await process.clock.measure();
         continue;
       }
+      if (this.isStopping) return null;
       this.batch = this.judgeBatch(work, work.claimed);
       await this.batch;
-      if (this.isStopping) return null;
     }
   }
 

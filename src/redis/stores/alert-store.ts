@@ -242,7 +242,10 @@ export class AlertStore {
     this.lease = new Lease(redis, keys, keys.alertLease);
   }
 
-  /** Whether anything is to be judged, now or later. Asked all day, it takes one command. */
+  /**
+   * Whether anything is to be judged, now or later. Asked all day, it takes one command. Where nothing is, no group waits
+   * for an event, so that the time in which sources were seen need not be counted.
+   */
   async hasWork(): Promise<boolean> {
     const { alertInbox, alertsDue, alertDeadlines } = this.keys;
     return (await this.redis.exists(alertInbox, alertsDue, alertDeadlines)) > 0;
