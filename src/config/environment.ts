@@ -1,6 +1,6 @@
 /**
- * Reads variables and the files that they name, and expands references to them. What the variables of runwatch set
- * stands in `overrides.ts`.
+ * Reads variables and the files that they name, and expands references to them. Which settings the variables of
+ * runwatch make stands in `overrides.ts`.
  */
 import { resolve } from 'node:path';
 import { didYouMean, type ConfigProblem, type Reference, suggest } from './problems.ts';

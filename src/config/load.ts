@@ -1,6 +1,6 @@
 /**
  * The configuration, from its layers: flags over variables over the file over defaults. `document.ts` reads the file,
- * `overrides.ts` says what each variable and flag sets, `schema.ts` has the defaults and what is valid, and
+ * `overrides.ts` says which settings come from variables and flags, `schema.ts` has what is valid and most defaults, and
  * `cross-check.ts` checks settings against each other. Which endpoint there is where none is configured stands in
  * `deliver/endpoints.ts`.
  */

@@ -1,4 +1,4 @@
-/** What the variables of runwatch and the flags of the command line set, over the settings of the file. */
+/** The settings that variables of runwatch and flags of the command line make, with those of the file. */
 import type { Environment } from './environment.ts';
 import { NOXUS_URL } from './hosts.ts';
 import { ancestry, pathKey } from './problems.ts';

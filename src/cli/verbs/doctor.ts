@@ -1,4 +1,4 @@
-/** What doctor asks of a daemon, and the cures. What it finds without one is in `cli/local/doctor.ts`. */
+/** What doctor asks of a daemon, with the cures. What it finds without one, with theirs, is in `cli/local/doctor.ts`. */
 import type { DaemonClient } from '../../client/client.ts';
 import type { ProcessesView, ReadinessView, StoreView } from '../../client/types.ts';
 import { messageOf, RunwatchError } from '../../core/errors.ts';
