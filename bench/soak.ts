@@ -44,10 +44,10 @@ const SOURCE_AWAY_MS = 40_000;
  * redelivers. Two daemons on one Redis are killed by SIGKILL at random and started again, and Redis
  * with them now and then. For a while no source answers. All the time the equation of deliveries is
  * read from Redis and from the metrics. In the end every receiver is healthy, dead and skipped
- * deliveries are sent again, and all comes to rest. Targets: the equation holds in every sample. Every event that an endpoint
- * wanted has arrived or was superseded. At most as many came twice as were under way at the kills
- * without a recorded result. Each repeat follows from such a request, from an answer that came too
- * late, or from a redelivery.
+ * deliveries are sent again, and all comes to rest. Targets: the equation holds in every sample.
+ * Every event that an endpoint wanted has arrived or was superseded. At most as many came twice as
+ * were under way at the kills without a recorded result. Each repeat follows from such a request,
+ * from an answer that came too late, or from a redelivery.
  */
 export async function benchSoak(options: SoakOptions): Promise<BenchResult> {
   return withContext(async (context) => {

@@ -37,9 +37,9 @@ type Signal = 'SIGKILL' | 'SIGTERM';
 /**
  * How long polls and deliveries in flight wait for another daemon when theirs is killed, and when
  * it is stopped. Two daemons read runs that answer only after a minute, and send to receivers that
- * never answer. A daemon that has both ends, and the other takes over its work. Then Redis stands still for 20
- * s, which makes each process look dead to the other. Targets: 5 s after kill -9, 1 s after
- * SIGTERM, and no process counts as dead because Redis stood still.
+ * never answer. A daemon that has both ends, and the other takes over its work. Then Redis stands
+ * still for 20 s, which makes each process look dead to the other. Targets: 5 s after kill -9, 1 s
+ * after SIGTERM, and no process counts as dead because Redis stood still.
  */
 export async function benchTakeover({ rounds, runs }: TakeoverOptions): Promise<BenchResult> {
   const waits: Record<Signal, Waits[]> = { SIGKILL: [], SIGTERM: [] };

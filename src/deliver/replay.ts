@@ -196,7 +196,7 @@ export class Replay {
     const { deliveries, outbox } = this.deliverer.process.stores;
     const asked = requests.map(({ id }) => id);
     const found = (await deliveries.getMany(asked)).filter((one) => one !== null);
-    const waiting = found.filter(({ delivery }) => isOutstanding(delivery.state));
+    const waiting = found.filter(isWaiting);
     const firsts = await Promise.all(waiting.map(({ delivery }) => outbox.firstInOrder(delivery)));
     const others = firsts.filter((id): id is string => id !== null && !asked.includes(id));
     // These come first: the step of a requested one ends its request.
@@ -236,7 +236,7 @@ export class Replay {
   }
 }
 
-/** One that has settled since it was found in its order is not sent again for another one. */
+/** Whether it waits by its record: one that has settled since it was found is not sent again for another one. */
 function isWaiting(stored: StoredDelivery | null): stored is StoredDelivery {
   return stored !== null && isOutstanding(stored.delivery.state);
 }

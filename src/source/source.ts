@@ -46,7 +46,8 @@ const WRITE_MS = 5_000;
  * One source, and all that decides when and what it is asked. Its parts reach one another through it, and do
  * nothing before it is started:
  * - `schedule` says which request goes next: the cadence (`core/cadence`) sets the due time of a poll, the plan of
- *   lists (`core/feed/plan.ts`) that of a page, and the claim (`redis/stores/request-claim.ts`) takes the most urgent of what is due;
+ *   lists (`core/feed/plan.ts`) that of a page, and the claim (`redis/stores/request-claim.ts`) takes the most
+ *   urgent of what is due;
  * - `slots` claim it when one is due, as many at once as `concurrency` allows;
  * - `limiter` and `throttle` say whether a request may be sent at all: the rate limit, and what the source
  *   itself has answered;

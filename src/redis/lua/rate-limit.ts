@@ -5,9 +5,9 @@ export const SECOND = '+';
 
 /**
  * Whether the rate limit of a source allows one more request, over all daemons. Its permits are a log of the requests
- * that count against it, by until when each does; its pace, where its period is longer than a second, the time at which the
- * next request would be were all at equal distances. The pace, and for how long a permit counts, are decided by
- * `core/source/rate-limit.ts`.
+ * that count against it, by until when each does; its pace, where its period is longer than a second, the time at
+ * which the next request would be were all at equal distances. The pace, and for how long a permit counts, are decided
+ * by `core/source/rate-limit.ts`.
  *
  * `openLimit(keys, limit, args, now)` reads both, by the keys `permits` and `pace` and the arguments `holdMs`,
  * `secondHoldMs`, `spacingMs` and `burst`; a limit of 0 is none. `isUsedUp` says no to a further request, `take`
