@@ -16,9 +16,11 @@ import {
   transitionKind,
   wantsStart,
   type HintStep,
+  type TransitionKind,
 } from '../core/feed/stream-hint.ts';
 import {
   doubtedKinds,
+  hasShown,
   isEarned,
   isHopeful,
   NO_TRUST,
@@ -143,12 +145,19 @@ export class StreamFeed implements Follower {
   }
 
   /** Counts by what a transition became known first. */
-  private async countKnown(before: string, after: string, by: string): Promise<void> {
-    const kind = transitionKind(before, after);
+  private async countKnown(before: string, run: RunSnapshot, by: string): Promise<void> {
+    const kind = transitionKind(before, run.status);
     if (kind === null) return;
     const { process, name } = this.source;
     process.metrics.known({ source: name, kind, by });
     await this.store.countKnown(name, kind, by);
+    await this.show(run.workflow_id, kind);
+  }
+
+  /** Remembers that runs of a workflow do this: while no stream is believed to tell it, none stands in for reads. */
+  private async show(workflowId: string | null, kind: TransitionKind): Promise<void> {
+    if (this.most === 0 || workflowId === null || hasShown(this.trust, workflowId, kind)) return;
+    await this.store.addReport(this.source.name, { workflowId, kind, isReported: null });
   }
 
   /** A poll has read a run: its stream is judged, or one is asked for. */
@@ -232,12 +241,12 @@ export class StreamFeed implements Follower {
       store.trust(source),
       store.counts(source),
     ]);
-    const hasShown = Object.keys(trust.source).length > 0;
+    const isKnown = Object.keys(trust.source).length > 0;
     return {
       open,
       wanted: open + this.openings.wanted,
       ...limits,
-      doubted: hasShown ? doubtedKinds(trust, null) : null,
+      doubted: isKnown ? doubtedKinds(trust, null) : null,
       known,
     };
   }
@@ -418,7 +427,7 @@ export class StreamFeed implements Follower {
     if (outcome === 'run') this.noticed(watch);
     const before = events.find(({ data }) => data.previous !== null)?.data.previous;
     if (!before || watch.run === null) return;
-    await this.countKnown(before.status, watch.run.status, knownBy);
+    await this.countKnown(before.status, watch.run, knownBy);
   }
 
   private get store(): StreamStore {

@@ -140,6 +140,24 @@ describe('streams that tell everything', () => {
   });
 });
 
+test('a wait that a read finds of a run without a stream keeps the runs of its workflow at their cadence', async () => {
+  await start({
+    polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off', hint_streams: 1 },
+  });
+  await believe(['completed']);
+  const id = idThat((one) => !keepsCadence(one));
+  rig.simulator.add({ id, steps: [{ after_ms: 0, status: 'running' }], workflow_id: WORKFLOW });
+  await streamed([id]);
+  await waitFor(async () => (await relied()).includes(id));
+  const [other = ''] = add(1);
+  await rig.watch([other]);
+  await told([other], 'running');
+  rig.simulator.setStatus(other, AWAITING);
+  await told([other], AWAITING);
+  await waitFor(async () => (await relied()).length === 0);
+  expect((await trust()).awaiting).toBe('');
+});
+
 describe('streams that tell little', () => {
   test('transitions that streams do not tell are found by reads, and count against the streams', async () => {
     await start({ polling: { min_interval: '50ms', max_interval: '100ms', lists: 'off' } });

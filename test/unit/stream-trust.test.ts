@@ -54,6 +54,24 @@ describe('trust in streams', () => {
     expect(isEarned(trusting({ completed: '111' }), watch)).toBe(false);
   });
 
+  test('a kind that only runs without a stream have shown must be believed, too', () => {
+    const watch = newWatch({ run: snapshot() });
+    expect(isEarned(trusting({ completed: '111', awaiting: '' }), watch)).toBe(false);
+    const source = { completed: '111', awaiting: '1'.repeat(9) };
+    expect(isEarned(trusting({ completed: '111' }, source), watch)).toBe(true);
+    expect(doubtedKinds(trusting({ awaiting: '' }, { completed: '111' }), 'workflow-1')).toEqual([
+      'awaiting',
+    ]);
+  });
+
+  test('a workflow that has had no stream goes by what those of its source report', () => {
+    const watch = newWatch({ run: snapshot() });
+    const source = { completed: '111', awaiting: '1'.repeat(10) };
+    expect(isEarned(trusting({ awaiting: '' }, source), watch)).toBe(true);
+    const silent = trusting({ completed: '' }, { completed: '0'.repeat(10) });
+    expect(isHopeful(silent, { runId: 'run-3', run: snapshot() })).toBe(false);
+  });
+
   test('one streamed run in twenty keeps its cadence for good', () => {
     const trust = trusting({ completed: '111' });
     const ids = Array.from({ length: 2_000 }, (_, at) => `run-${at}`);

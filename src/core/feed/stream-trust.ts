@@ -35,7 +35,7 @@ export type RememberedKind = (typeof REMEMBERED_KINDS)[number];
 
 /**
  * The last ones of each kind, oldest first. Of a transition, 1 where the stream reported it and 0 where
- * a read found it; of a hint, 1 where a read confirmed it.
+ * a read found it; of a hint, 1 where a read confirmed it. Empty for a kind that only runs without a stream have shown.
  */
 export type ReportHistory = Partial<Record<RememberedKind, string>>;
 
@@ -62,27 +62,37 @@ function isLying(hints: string): boolean {
   return hints.endsWith('0'.repeat(LIES_IN_A_ROW)) || countOf(hints, '0') >= LIES;
 }
 
-/** The kinds that a workflow has shown, or else its source, and that no stream is believed to report. */
+/**
+ * The kinds that a workflow has shown, or else its source, and that no stream is believed to report. A workflow
+ * that has had no stream goes by the reports of its source.
+ */
 export function doubtedKinds(trust: StreamTrust, workflowId: string | null): TransitionKind[] {
-  const shown = historyOf(trust, workflowId);
+  const reports = reportsOf(trust, workflowId);
   return TRANSITION_KINDS.filter((kind) => {
-    const reports = shown[kind] ?? '';
-    return reports !== '' && !isBelieved(kind, reports);
+    const isShown = reports[kind] !== undefined || hasShown(trust, workflowId, kind);
+    return isShown && !isBelieved(kind, reports[kind] ?? '');
   });
+}
+
+/** Whether it is known that runs of a workflow make transitions of a kind, with a stream or without. */
+export function hasShown(trust: StreamTrust, workflowId: string | null, kind: TransitionKind) {
+  return workflowId !== null && trust.workflows.get(workflowId)?.[kind] !== undefined;
 }
 
 /** Whether the stream of a run may stand in for the reads of its cadence. */
 export function isEarned(trust: StreamTrust, { run, runId }: Pick<Watch, 'run' | 'runId'>) {
   if (run === null || keepsCadence(runId)) return false;
   const workflowId = run.workflow_id;
-  const shown = historyOf(trust, workflowId);
-  const hasShown = TRANSITION_KINDS.some((kind) => shown[kind] !== undefined);
-  if (!hasShown || isLying(shown.hint ?? '')) return false;
+  const reports = reportsOf(trust, workflowId);
+  const isKnown = TRANSITION_KINDS.some((kind) => reports[kind] !== undefined);
+  if (!isKnown || isLying(reports.hint ?? '')) return false;
   return doubtedKinds(trust, workflowId).length === 0;
 }
 
-function historyOf({ source, workflows }: StreamTrust, workflowId: string | null): ReportHistory {
-  return (workflowId === null ? undefined : workflows.get(workflowId)) ?? source;
+/** What streams of a workflow have reported, or those of its source where no run of it has had one. */
+function reportsOf({ source, workflows }: StreamTrust, workflowId: string | null): ReportHistory {
+  const own = workflowId === null ? undefined : workflows.get(workflowId);
+  return own !== undefined && Object.values(own).some((reports) => reports !== '') ? own : source;
 }
 
 /** Whether a stream of this run may save reads: some kind is reported truly, or the run is a sample. */
@@ -90,7 +100,7 @@ export function isHopeful(
   trust: StreamTrust,
   { run, runId }: Pick<Watch, 'run' | 'runId'>,
 ): boolean {
-  const { hint = '', ...kinds } = historyOf(trust, run?.workflow_id ?? null);
+  const { hint = '', ...kinds } = reportsOf(trust, run?.workflow_id ?? null);
   const all = Object.values(kinds).join('');
   const isReporting = all.includes('1') || all.length < HOPELESS;
   return (isReporting && !isLying(hint)) || isSample(runId);

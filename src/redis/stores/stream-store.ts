@@ -135,8 +135,8 @@ return count
 
 /**
  * Adds to the histories of a source and of a workflow, its further arguments, whether a stream reported a
- * transition. A history is a text of 0 and 1 by workflow/kind; the source's have no workflow. Where there are too
- * many, any one of a workflow is forgotten.
+ * transition; with an empty report, that there was one. A history is a text of 0 and 1 by workflow/kind; the source's
+ * have no workflow. Where there are too many, any one of a workflow is forgotten.
  */
 const ADD_REPORT = script(
   'rwAddReport',
@@ -276,20 +276,23 @@ export class StreamStore {
     }
   }
 
-  /** Notes whether a stream reported a transition, or whether its hint was confirmed. */
+  /**
+   * Notes whether a stream reported a transition, or whether its hint was confirmed.
+   * @param report.isReported null for a transition of a run that may have had no stream
+   */
   async addReport(
     source: string,
     {
       workflowId,
       kind,
       isReported,
-    }: { workflowId: string; kind: RememberedKind; isReported: boolean },
+    }: { workflowId: string; kind: RememberedKind; isReported: boolean | null },
   ): Promise<void> {
     await ADD_REPORT.run(
       this.redis,
       { histories: this.keys.streamTrust(source) },
       {
-        report: isReported ? 1 : 0,
+        report: isReported === null ? '' : Number(isReported),
         length: REMEMBERED,
         most: MOST_HISTORIES,
         keptMs: KEPT_MS,
