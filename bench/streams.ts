@@ -1,9 +1,18 @@
+import { chanceIn } from './support/chance.ts';
 import { withContext, type BenchContext } from './support/context.ts';
-import { rounded, type BenchResult, type Figure } from './support/figures.ts';
+import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
 import { departureFigures } from './streams/departure.ts';
 import { hostileFigures } from './streams/hostile.ts';
 import { waitFigures } from './streams/wait.ts';
-import { openStage, play, type Behaviour, type Cell, type Played } from './streams/play.ts';
+import {
+  openStage,
+  play,
+  requestsPerRun,
+  type Behaviour,
+  type Cell,
+  type Played,
+  type Spell,
+} from './streams/play.ts';
 
 const cell = (
   runs: number,
@@ -27,14 +36,11 @@ const HINT_STREAMS = 1_000;
 const CELLS = new Map<string, Cell>([
   ['20x60s-cold', { runs: 20, lifeS: 10, eventsPerS: 5, does: 'all', isCold: true, limit: 10 }],
   cell(20, 5, 5),
-  cell(20, 60, 0.2),
   cell(200, 5, 5),
-  cell(200, 5, 0.2),
   cell(200, 60, 5),
   cell(200, 60, 0.2, 'ends'),
   cell(200, 60, 5, 'ends'),
   cell(200, 5, 5, 'ends'),
-  cell(200, 60, 5, 'nothing'),
   cell(200, 5, 5, 'nothing'),
   cell(200, 60, 5, 'lies'),
   cell(200, 60, 5, 'breaks'),
@@ -85,8 +91,8 @@ const ALIKE_S = 0.1;
 
 /**
  * Streams beside the same load without: a daemon with `hints: auto` and one with `off`, each on a fake
- * Noxus of its own, at once. Runs that end are followed by others; what is measured are 12 s in the
- * middle, or until 20 have ended, after 30 short runs.
+ * Noxus of its own, at once. Runs that end are followed by others; what is measured are 20 s in the
+ * middle, or until 80 have ended, after 30 short runs.
  */
 export async function benchStreams(names: readonly string[] = STREAM_CELLS): Promise<BenchResult> {
   const figures: Figure[] = [];
@@ -102,10 +108,10 @@ export async function benchStreams(names: readonly string[] = STREAM_CELLS): Pro
     const [auto, off] = await withContext(async (context) => {
       // So that the two differ in memory by the streams alone.
       const isGrown = name === HELD;
-      const stages = [
-        await openStage(context, one, { hints: 'auto', isGrown }),
-        await openStage(context, one, { hints: 'off', isGrown }),
-      ] as const;
+      const stages = await Promise.all([
+        openStage(context, one, { hints: 'auto', isGrown }),
+        openStage(context, one, { hints: 'off', isGrown }),
+      ]);
       return Promise.all([play(one, stages[0]), play(one, stages[1])]);
     });
     details[name] = { auto, off };
@@ -114,16 +120,22 @@ export async function benchStreams(names: readonly string[] = STREAM_CELLS): Pro
   return { figures, details };
 }
 
+/** What at most a figure may be, and how much of that is left to chance. */
+interface Bound {
+  atMost: number;
+  chance: number;
+}
+
 function judged(name: string, one: Cell, { auto, off }: Record<'auto' | 'off', Played>): Figure[] {
-  const bounds = boundsOf(name, one, off);
+  const bounds = boundsOf(name, one, { auto, off });
   const { p50, p95, max, firstRead, rssMb, cpuShare, ended, told } = auto;
-  const figure = (what: string, value: number, unit: string, atMost?: number): Figure => ({
+  const s = (value: number) => String(rounded(value));
+  const figure = (what: string, value: number, unit: string, bound?: Bound): Figure => ({
     name: `${name}: ${what}`,
     value: rounded(value),
-    unit,
-    ...(atMost !== undefined && { target: { atMost: rounded(atMost) } }),
+    unit: bound && bound.chance > 0 ? `${unit}, bound + ${s(bound.chance)} for chance` : unit,
+    ...(bound && { target: { atMost: rounded(bound.atMost + bound.chance) } }),
   });
-  const s = (value: number) => String(rounded(value));
   return [
     figure(
       'requests per run',
@@ -168,13 +180,46 @@ function heldFigures(name: string, { runs }: Cell, { auto, off }: Record<'auto' 
   ];
 }
 
-function boundsOf(name: string, one: Cell, off: Played) {
-  const beside = {
-    requests: off.requestsPerRun + 1,
-    p50: Math.max(off.p50 * 1.1, ALIKE_S),
-    p95: Math.max(off.p95 * 1.1, ALIKE_S),
+/**
+ * A cell without bounds of its own may be no worse than without streams. Of two daemons that both have none, one is
+ * worse: by so much as chance may make it, it is not worse.
+ */
+function boundsOf(
+  name: string,
+  one: Cell,
+  { auto, off }: Record<'auto' | 'off', Played>,
+): Partial<Record<'requests' | 'p50' | 'p95', Bound>> {
+  const exactly = (atMost: number): Bound => ({ atMost, chance: 0 });
+  const beside = (of: (spells: readonly Spell[]) => number, most: (off: number) => number) => ({
+    atMost: most(of(off.spells)),
+    chance: chanceIn([auto.spells, off.spells], ([a, b]) => of(a) - most(of(b))),
+  });
+  const late = (share: number) =>
+    beside(
+      (spells) =>
+        percentile(
+          spells.flatMap(({ delays }) => delays),
+          share,
+        ),
+      noLater,
+    );
+  if (name === AT_ONCE) return { p50: late(0.5), p95: exactly(3) };
+  if (isGood(one)) {
+    return { requests: exactly(4 + one.lifeS / 120), p50: exactly(0.05), p95: exactly(0.25) };
+  }
+  const oneMore = (without: number) => without + 1;
+  return {
+    // From the first to the last request of all runs, the count is exact.
+    requests: one.isCold ? exactly(oneMore(off.requestsPerRun)) : beside(requestsPerRun, oneMore),
+    p50: late(0.5),
+    p95: late(0.95),
   };
-  if (name === AT_ONCE) return { ...beside, requests: undefined, p95: 3 };
-  const isGood = one.does === 'all' && one.runs >= 200 && one.runs <= HINT_STREAMS;
-  return isGood ? { requests: 4 + one.lifeS / 120, p50: 0.05, p95: 0.25 } : beside;
+}
+
+function isGood({ does, runs }: Cell): boolean {
+  return does === 'all' && runs >= 200 && runs <= HINT_STREAMS;
+}
+
+function noLater(without: number): number {
+  return Math.max(without * 1.1, ALIKE_S);
 }

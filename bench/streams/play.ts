@@ -49,14 +49,23 @@ export interface Played {
   /** Runs that ended in the time that was measured, and those of them that caused an event. */
   ended: number;
   told: number;
+  /** The time that was measured, in parts. */
+  spells: Spell[];
+}
+
+/** What came in a part of the time that was measured: delays of the runs that ended in it, s. */
+export interface Spell {
+  requests: number;
+  delays: number[];
 }
 
 const MEBIBYTE = 1_048_576;
 
 const STEP_MS = 250;
-const MEASURED_MS = 12_000;
+const MEASURED_MS = 20_000;
+const SPELL_MS = 1_000;
 /** Runs that end in the time that is measured, at least: of few, the requests of one count for much. */
-const MEASURED_RUNS = 20;
+const MEASURED_RUNS = 80;
 const WARM_RUNS = 30;
 const WARM_MS = 2_000;
 
@@ -119,15 +128,24 @@ export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<P
   if (!isOnce(cell)) await crowd.goOn(settleMs(cell));
   const [from, before, usage] = [Date.now(), countRequests(simulator), await daemon.usage()];
   await crowd.goOn(measuredMs(cell));
-  const until = Date.now();
   const requests = countRequests(simulator);
   const { open } = simulator.streams;
   const after = await daemon.usage();
+  const usedMs = Date.now() - from;
   const held = cell.eventBytes === undefined ? null : await daemon.inspect();
+  const until = from + usedMs - (usedMs % SPELL_MS);
   const ended = crowd.endedIn(from, until);
   const delays = await crowd.delaysOf(ended);
+  const delayOf = new Map(ended.map((id, at) => [id, delays[at] ?? Infinity]));
+  const spells = Array.from({ length: (until - from) / SPELL_MS }, (_, at) => {
+    const span = [from + at * SPELL_MS, from + (at + 1) * SPELL_MS] as const;
+    return {
+      requests: simulator.requests.requestsBetween(...span),
+      delays: crowd.endedIn(...span).map((id) => delayOf.get(id) ?? Infinity),
+    };
+  });
   return {
-    requestsPerRun: (requests.total - before.total) / ended.length,
+    requestsPerRun: requestsPerRun(spells),
     openingsPerRun: (requests.opened - before.opened) / ended.length,
     pagesPerRun: (requests.lists - before.lists) / ended.length,
     open,
@@ -137,10 +155,18 @@ export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<P
     firstRead: crowd.longestFirstReadS(),
     rssMb: after.rssBytes / MEBIBYTE,
     heldMb: held && (held.heapBytes + held.nativeBytes) / MEBIBYTE,
-    cpuShare: (after.cpuUs - usage.cpuUs) / 1_000 / (until - from),
+    cpuShare: (after.cpuUs - usage.cpuUs) / 1_000 / usedMs,
     ended: ended.length,
     told: delays.filter((one) => one < Infinity).length,
+    spells,
   };
+}
+
+/** Requests for each run that ended in these parts. */
+export function requestsPerRun(spells: readonly Spell[]): number {
+  const sum = (numbers: readonly number[]) => numbers.reduce((all, one) => all + one, 0);
+  const ended = sum(spells.map(({ delays }) => delays.length));
+  return sum(spells.map(({ requests }) => requests)) / ended;
 }
 
 function countRequests({ requests: { total, lists }, streams: { opened } }: Simulator) {
