@@ -20,6 +20,7 @@ import {
 } from '../core/feed/stream-hint.ts';
 import {
   doubtedKinds,
+  hasReports,
   hasShown,
   isEarned,
   isHopeful,
@@ -144,7 +145,7 @@ export class StreamFeed implements Follower {
     return { ...UNSTREAMED, isStreamed: held.isRelied, nodes: await this.named(held.nodes, run) };
   }
 
-  /** Counts by what a transition became known first. */
+  /** Counts by what a transition became known first, and remembers that there was one. */
   private async countKnown(before: string, run: RunSnapshot, by: string): Promise<void> {
     const kind = transitionKind(before, run.status);
     if (kind === null) return;
@@ -241,12 +242,11 @@ export class StreamFeed implements Follower {
       store.trust(source),
       store.counts(source),
     ]);
-    const isKnown = Object.keys(trust.source).length > 0;
     return {
       open,
       wanted: open + this.openings.wanted,
       ...limits,
-      doubted: isKnown ? doubtedKinds(trust, null) : null,
+      doubted: hasReports(trust.source) ? doubtedKinds(trust, null) : null,
       known,
     };
   }

@@ -10,6 +10,7 @@ import {
 } from '../../src/core/feed/stream-capacity.ts';
 import {
   doubtedKinds,
+  hasReports,
   isBelieved,
   isEarned,
   isHopeful,
@@ -70,6 +71,11 @@ describe('trust in streams', () => {
     expect(isEarned(trusting({ awaiting: '' }, source), watch)).toBe(true);
     const silent = trusting({ completed: '' }, { completed: '0'.repeat(10) });
     expect(isHopeful(silent, { runId: 'run-3', run: snapshot() })).toBe(false);
+  });
+
+  test('what only reads have shown is no report of streams', () => {
+    expect(hasReports({ completed: '', awaiting: '' })).toBe(false);
+    expect(hasReports({ completed: '', awaiting: '0' })).toBe(true);
   });
 
   test('one streamed run in twenty keeps its cadence for good', () => {

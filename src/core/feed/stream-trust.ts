@@ -92,7 +92,12 @@ export function isEarned(trust: StreamTrust, { run, runId }: Pick<Watch, 'run' |
 /** What streams of a workflow have reported, or those of its source where no run of it has had one. */
 function reportsOf({ source, workflows }: StreamTrust, workflowId: string | null): ReportHistory {
   const own = workflowId === null ? undefined : workflows.get(workflowId);
-  return own !== undefined && Object.values(own).some((reports) => reports !== '') ? own : source;
+  return own !== undefined && hasReports(own) ? own : source;
+}
+
+/** Whether streams have been judged, and not only reads have shown what there is. */
+export function hasReports(history: ReportHistory): boolean {
+  return Object.values(history).some((reports) => reports !== '');
 }
 
 /** Whether a stream of this run may save reads: some kind is reported truly, or the run is a sample. */
