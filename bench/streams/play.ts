@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { sum } from '../../src/core/arrays.ts';
 import type { FaultInput } from '../../src/simulator/fault.ts';
 import type { ScriptInput } from '../../src/simulator/script.ts';
 import { seededRandom } from '../../src/simulator/seeded-random.ts';
@@ -164,7 +165,6 @@ export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<P
 
 /** Requests for each run that ended in these parts. */
 export function requestsPerRun(spells: readonly Spell[]): number {
-  const sum = (numbers: readonly number[]) => numbers.reduce((all, one) => all + one, 0);
   const ended = sum(spells.map(({ delays }) => delays.length));
   return sum(spells.map(({ requests }) => requests)) / ended;
 }

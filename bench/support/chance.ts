@@ -7,7 +7,7 @@ const DRAWS = 1_000;
 const DOUBT = 0.025;
 
 /** Two sides that were measured at once. */
-export type Sides<Sample> = readonly [readonly Sample[], readonly Sample[]];
+type Sides<Sample> = readonly [readonly Sample[], readonly Sample[]];
 
 /**
  * How much of the difference of two sides may be chance: the distance from the difference down to what it is at

@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import { sum } from '../../src/core/arrays.ts';
 import { DELIVERY_STATES } from '../../src/core/delivery/delivery.ts';
 import { EVENT_TYPES, SYSTEM_EVENT_TYPES } from '../../src/core/event/event.ts';
 import { ruleWants } from '../../src/core/event/patterns.ts';
@@ -160,8 +161,4 @@ async function fetchText(url: string): Promise<string> {
     // Killed a moment ago, or not up yet: there is no answer that could be wrong.
     return '';
   }
-}
-
-function sum(values: number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }
