@@ -12,6 +12,8 @@ export interface VirtualCell {
   others?: number;
   /** Runs of a workflow without watches for each of ours: the source's list alone has them. */
   foreign?: number;
+  /** Over how long the runs begin, s. */
+  beginS?: number;
   seed: number;
 }
 
@@ -21,9 +23,10 @@ export function playVirtual({
   lists,
   others = 0,
   foreign = 0,
+  beginS = SCALED.beginS,
   ...cell
 }: VirtualCell): Summary {
-  const { runs, unwatched } = tracedRuns({ ...cell, others, foreign, seed });
+  const { runs, unwatched } = tracedRuns({ ...cell, others, foreign, beginS, seed });
   const limits = {
     minIntervalMs: SCALED.minIntervalMs,
     maxIntervalMs: SCALED.maxIntervalMs,
@@ -68,6 +71,7 @@ function tracedRuns({
   workflows,
   others,
   foreign,
+  beginS,
   seed,
 }: Required<Omit<VirtualCell, 'lists'>>) {
   const random = seededRandom(seed);
@@ -75,7 +79,7 @@ function tracedRuns({
   const unwatched: TracedRun[] = [];
   for (let at = 0; at < runs; at += 1) {
     const lastsS = SCALED.leastS + random() * (SCALED.mostS - SCALED.leastS);
-    const created = (at * SCALED.beginS) / runs;
+    const created = (at * beginS) / runs;
     const run: TracedRun = {
       workflow: `workflow-${at % workflows}`,
       created,

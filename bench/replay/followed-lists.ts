@@ -1,6 +1,6 @@
 import { longestInterval, NO_LOAD } from '../../src/core/cadence/load.ts';
 import { listMember } from '../../src/core/feed/member.ts';
-import type { PageMark } from '../../src/core/feed/page-layout.ts';
+import { headAt, type PageMark } from '../../src/core/feed/page-layout.ts';
 import {
   comparePage,
   deferrals,
@@ -131,7 +131,7 @@ export class FollowedLists implements ListFollower {
     const longestMs = longestInterval(context.policy.maxIntervalMs, context.load);
     const found = page.runs.flatMap((run) => this.found(run, context));
     const { changed, unchanged, unseen } = comparePage(found, now, true);
-    this.mark(name, page);
+    this.mark(name, page, now);
     const pageMs = pageIntervalMs(found, this.current!, { ...context, longestMs: () => longestMs });
     const toCheck = memberToCheck(unchanged, { checkedAt: this.checkedAt, pageMs, now });
     if (toCheck !== null) this.checkedAt = now;
@@ -154,12 +154,21 @@ export class FollowedLists implements ListFollower {
     return [{ watch, listed, member: listMember(watch, context) }];
   }
 
-  private mark({ workflowId, page }: TracedPageName, { runs, isLast }: TracedPage): void {
+  private mark({ workflowId, page }: TracedPageName, { runs, isLast }: TracedPage, at: number) {
     const marks = this.marks.get(workflowId) ?? new Map<number, PageMark>();
     this.marks.set(workflowId, marks);
     const times = runs.map(({ created }) => toMs(created));
     const [newest, oldest] = [Math.max(...times), Math.min(...times)];
-    marks.set(page, { page, newest, oldest, runs: runs.length, isLast });
+    const first = page === 1 ? { newest, at } : (marks.get(1) ?? null);
+    marks.set(page, {
+      page,
+      newest,
+      oldest,
+      runs: runs.length,
+      isLast,
+      at,
+      head: headAt(first, at),
+    });
   }
 
   private known(workflowId: string | null, now: number): PlannedList | null {

@@ -27,6 +27,7 @@ import {
   type PageReport,
 } from '../core/feed/list-hint.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
+import { headAt } from '../core/feed/page-layout.ts';
 import { backstopMs, leastMsBetweenPlans, nextPlanMs, planFeed } from '../core/feed/plan.ts';
 import { plannedWatch, sharedLists, type PlannedWatch } from '../core/feed/plan-input.ts';
 import type {
@@ -558,14 +559,17 @@ function traceOf(
   { record, findings, judged, readAt, checked }: Taken,
 ): PageTrace {
   const times = page.runs.flatMap(({ created_at: at }) => (at === null ? [] : [Date.parse(at)]));
+  const newest = Math.max(...times);
+  const first = read.page === 1 ? { newest, at: readAt } : record.first;
   return {
     mark: {
       page: read.page,
-      newest: Math.max(...times),
+      newest,
       oldest: Math.min(...times),
       runs: page.runs.length,
       isLast: page.isLast,
       at: readAt,
+      head: headAt(first, readAt),
       bytes: page.bytes,
     },
     hints: [...findings.changed, ...findings.unseen]

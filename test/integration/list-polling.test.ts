@@ -339,7 +339,7 @@ describe('many runs that a list shows to fail at once', () => {
 
 test('a hint about a run that is watched no more leaves with the next plan', async () => {
   await startBatch(3);
-  const mark = { page: 9, newest: 1, oldest: 1, runs: 1, isLast: true, at: 1, bytes: 100 };
+  const mark = { page: 9, newest: 1, oldest: 1, runs: 1, isLast: true, at: 1, head: 1, bytes: 100 };
   const hint = {
     madeAt: Date.now(),
     listed: { status: 'running', progress: 10 },

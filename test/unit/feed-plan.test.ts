@@ -99,6 +99,8 @@ describe('the plan of a feed', () => {
       oldest: at < 1 ? -1e6 - 1 : -1e6 - (at + 1) * 10_000,
       runs: 100,
       isLast: false,
+      at: 0,
+      head: null,
     }));
     const all = [list({ marks }), list({ workflowId: 'workflow-0' })];
     const plan = planFeed([...others, ...far], all, AMPLE);

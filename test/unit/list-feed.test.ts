@@ -34,6 +34,7 @@ test('a page of a plan that another process has just made is read', async () => 
       watches: [],
       hints: [],
       checkedAt: 0,
+      first: null,
       trust: { ...NEW_TRUST, since: Infinity },
     }),
   };

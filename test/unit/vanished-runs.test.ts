@@ -12,7 +12,7 @@ function listOf(ids: string[], { size = 3 } = {}) {
       const watched = new Map(shown.map((id) => [id, createdAt.get(id)!]));
       const [newest, oldest] = [Math.max(...watched.values()), Math.min(...watched.values())];
       const isLast = page * size >= ids.length;
-      const mark = { page, newest, oldest, runs: shown.length, isLast };
+      const mark = { page, newest, oldest, runs: shown.length, isLast, at: NOON, head: null };
       return vanished.take({ workflowId: null }, mark, { shown: new Set(shown), watched });
     },
     delete: (...gone: string[]) =>

@@ -7,6 +7,23 @@ export interface PageMark {
   runs: number;
   /** True where no page follows. */
   isLast: boolean;
+  /** When it was read, ms since the epoch. */
+  at: number;
+  /** When the newest run of the list was created at that time, see {@link headAt}; null where it was not known. */
+  head: number | null;
+}
+
+/**
+ * When the newest run of a list was created as far as is known, by the source's clock: what was created since its
+ * first page was read is not known.
+ * @param first the mark of its first page, null where that was never read
+ * @param at ms since the epoch
+ * @returns null where that page was not read, or showed no run
+ */
+export function headAt(first: Pick<PageMark, 'newest' | 'at'> | null, at: number): number | null {
+  // As JSON, the newest of no runs is null.
+  if (first === null || !Number.isFinite(first.newest)) return null;
+  return first.newest + Math.max(0, at - first.at);
 }
 
 /** A point of a list: so many runs come before one of this creation time. */
@@ -17,8 +34,9 @@ interface Point {
 
 /**
  * Where runs stand in a list, by their creation times: between the pages read, by interpolation;
- * beyond the last one, by its density. Runs that were created at once share what lies between, and may
- * go on to the next page. Where nothing was read, the watched runs alone count.
+ * beyond the last one, by its density. What has come since a page was read has moved it on: a page that
+ * is not read any more would else seem to follow those that are. Runs that were created at once share what
+ * lies between, and may go on to the next page. Where nothing was read, the watched runs alone count.
  * @param createdAts creation times of the watched runs on the list, the newest first
  * @returns for each of them, how many runs come before it
  */
@@ -27,7 +45,7 @@ export function offsetsOf(
   marks: readonly PageMark[],
   size: number,
 ): number[] {
-  const points = pointsOf(marks, size);
+  const points = pointsOf(marks, size, createdAts);
   let [newer, older] = [0, 0];
   return sameTimes(createdAts).flatMap(({ createdAt, first, count }) => {
     while ((points[newer]?.at ?? -Infinity) > createdAt) newer += 1;
@@ -52,19 +70,46 @@ function sameTimes(createdAts: readonly number[]) {
 }
 
 /** The later in the list, the older: what contradicts that was read at another time, and is left out. */
-function pointsOf(marks: readonly PageMark[], size: number): Point[] {
+function pointsOf(
+  marks: readonly PageMark[],
+  size: number,
+  createdAts: readonly number[],
+): Point[] {
   const points: Point[] = [];
   const sorted = [...marks].sort((a, b) => a.page - b.page);
-  for (const { page, newest, oldest, runs } of sorted) {
-    const offset = (page - 1) * size;
+  let last: PageMark | undefined;
+  for (const mark of sorted) {
+    const { page, newest, oldest, runs, head } = mark;
+    const offset = (page - 1) * size + runsSince(head, withEnd(points, last), createdAts);
     const ends = [
       { at: newest, offset },
       { at: oldest, offset: offset + Math.max(0, runs - 1) },
     ];
     for (const point of ends) if (point.at <= (points.at(-1)?.at ?? Infinity)) points.push(point);
+    last = mark;
   }
-  const [last, end] = [sorted.at(-1), points.at(-1)];
+  return withEnd(points, last);
+}
+
+function withEnd(points: Point[], last: PageMark | undefined): Point[] {
+  const end = points.at(-1);
   return last === undefined || end === undefined ? points : [...points, pointBeyond(last, end)];
+}
+
+/**
+ * How many runs have come since one of this creation time headed the list. They stand before it now, or are watched
+ * and newer than all that was read.
+ */
+function runsSince(
+  head: number | null,
+  points: readonly Point[],
+  createdAts: readonly number[],
+): number {
+  if (head === null) return 0;
+  const older = points.findIndex(({ at }) => at <= head);
+  const [before, after] = [points[older - 1], points[older]];
+  if (before !== undefined && after !== undefined) return placeBetween(before, after, head);
+  return createdAts.filter((at) => at > head && at < Infinity).length;
 }
 
 /** The list goes on as its last page that was read, or does not go on at all. */
@@ -92,7 +137,11 @@ function rangeOf(
     return { least, most: Math.min(bound, last.offset + count - 1) };
   }
   if (before === undefined || after === undefined) return { least: 0, most: 0 };
-  const perMs = (after.offset - before.offset) / (before.at - after.at);
-  const offset = before.offset + (before.at - createdAt) * perMs;
+  const offset = placeBetween(before, after, createdAt);
   return { least: offset, most: Math.max(offset, Math.min(bound, offset + count - 1)) };
+}
+
+function placeBetween(before: Point, after: Point, createdAt: number): number {
+  const perMs = (after.offset - before.offset) / (before.at - after.at);
+  return before.offset + (before.at - createdAt) * perMs;
 }

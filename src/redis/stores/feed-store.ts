@@ -21,9 +21,8 @@ export interface StoredPlan extends Omit<FeedPlan, 'singles'> {
   watches: number;
 }
 
-/** A page as it was last read. Milliseconds since the epoch. */
+/** A page as it was last read. */
 interface StoredMark extends PageMark {
-  at: number;
   /** How many bytes it had. */
   bytes: number;
 }
@@ -55,6 +54,8 @@ export interface PageRecord {
   trust: ListTrust | null;
   /** When a single poll last checked the list; 0 for never. */
   checkedAt: number;
+  /** The first page of the list as it was last read; null for never. */
+  first: StoredMark | null;
 }
 
 /** What a page leaves behind. */
@@ -122,8 +123,8 @@ export class FeedStore {
    */
   async pageRecord(list: RunList, runIds: readonly string[], isBare: boolean): Promise<PageRecord> {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
-    const [[trust = null, checked], watches, hints] = await Promise.all([
-      this.redis.hmget(this.keys.list(list), 'trust', 'checked'),
+    const [[trust = null, checked, first = null], watches, hints] = await Promise.all([
+      this.redis.hmget(this.keys.list(list), 'trust', 'checked', markField(1)),
       this.watchesOf(watchKeys, isBare),
       this.hints(list.source, runIds),
     ]);
@@ -132,6 +133,7 @@ export class FeedStore {
       hints,
       trust: jsonOrNull(trust) as ListTrust | null,
       checkedAt: Number(checked ?? 0),
+      first: first === null ? null : storedMark(first),
     };
   }
 
@@ -152,7 +154,7 @@ export class FeedStore {
     const [key, hintsKey] = [this.keys.list(list), this.keys.listHints(list.source)];
     const pipeline = this.redis.pipeline();
     pipeline.hset(key, {
-      [`${MARK}${mark.page}`]: JSON.stringify(mark),
+      [markField(mark.page)]: JSON.stringify(mark),
       ...(checkedAt !== null && { checked: checkedAt }),
       ...(trust !== null && { trust: JSON.stringify(trust) }),
     });
@@ -215,6 +217,15 @@ export class FeedStore {
   }
 }
 
+function markField(page: number): string {
+  return `${MARK}${page}`;
+}
+
+function storedMark(text: string): StoredMark {
+  // Older versions do not write the head.
+  return { head: null, ...(JSON.parse(text) as Omit<StoredMark, 'head'>) };
+}
+
 /** What the fields of a list's hash say. @param since marks of pages that were read before are too old */
 function listRecord(fields: Record<string, string>, since: number): Omit<ListRecord, 'list'> {
   const { trust = null, size } = fields;
@@ -222,7 +233,7 @@ function listRecord(fields: Record<string, string>, since: number): Omit<ListRec
   const oldMarks: string[] = [];
   for (const [name, text] of Object.entries(fields)) {
     if (!name.startsWith(MARK)) continue;
-    const mark = JSON.parse(text) as StoredMark;
+    const mark = storedMark(text);
     if (mark.at > since) marks.push(mark);
     else oldMarks.push(name);
   }
