@@ -17,13 +17,15 @@ const io = {
   stdin: process.stdin,
 };
 const stop = new AbortController();
+const cli = new CommandLine(io, env, versionOfPackage(), interrupts);
 
-// A closed pipe, as of `head`, is no error: the verb ends. A full disk ends verbs with an error, but not
-// the daemon, which works on, and keeps some of its log for later.
+// A closed pipe, as of `head`, is no error: the verb ends, unless it changes things. A full disk ends verbs
+// with an error, but not the daemon, which works on, and keeps some of its log for later.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (stop.signal.aborted) return;
   if (error.code === 'EPIPE') {
-    stop.abort(new RunwatchError('the output was closed', { code: 'output_closed' }));
+    if (!cli.goesOnUnread)
+      stop.abort(new RunwatchError('the output was closed', { code: 'output_closed' }));
     return;
   }
   const failed = new RunwatchError(`cannot write to stdout: ${error.message}`, {
@@ -45,7 +47,6 @@ function interrupts(): AbortSignal {
 }
 
 try {
-  const cli = new CommandLine(io, env, versionOfPackage(), interrupts);
   const exitCode = await runProgram(process.argv.slice(2), cli, new LocalVerbs(cli));
   process.exitCode = exitCode === EXIT.ok ? (process.exitCode ?? EXIT.ok) : exitCode;
 } catch (error) {

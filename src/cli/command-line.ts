@@ -41,6 +41,8 @@ export class CommandLine {
   readonly random: Random;
   /** Of the verb that ran. */
   exitCode: number = EXIT.ok;
+  /** While the verb changes things one after another, nobody has to read what it says for it to go on. */
+  goesOnUnread = false;
   private readonly startupMs: number;
   private interrupted: AbortSignal | undefined;
 

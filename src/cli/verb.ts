@@ -64,8 +64,8 @@ interface Change<Item, Result> {
 }
 
 /**
- * Changes each item, and reports each that cannot be changed; the others are changed all the same. Throws only where
- * the verb is interrupted.
+ * Changes each item, and reports each that cannot be changed; the others are changed all the same, also where the
+ * output is closed, as by `head`. Throws only where the verb is interrupted.
  * @returns the results in order, and the worst exit code
  */
 export async function changeEach<Item, Result>(
@@ -74,6 +74,7 @@ export async function changeEach<Item, Result>(
   { nameOf, make, failed, limit = MAX_REQUESTS }: Change<Item, Result>,
 ): Promise<{ results: Result[]; exitCode: number }> {
   let exitCode: number = EXIT.ok;
+  cli.goesOnUnread = true;
   const results = await mapConcurrently(items, limit, async (item) => {
     try {
       return await make(item);

@@ -300,6 +300,21 @@ describe('runwatch watch', () => {
 });
 
 describe('runwatch unwatch', () => {
+  test('unwatch ends every watch although nobody reads its output', async () => {
+    const ids = Array.from({ length: 200 }, (_, at) => `run-${at}`);
+    for (const id of ids) daemon.on(`DELETE /v1/watches/${id}`, { status: 204 });
+    const { exitCode, stderr } = await runBuiltCli(
+      ['unwatch', ...ids],
+      { RUNWATCH_URL: daemon.url },
+      { isUnread: true },
+    );
+    expect([exitCode, stderr]).toEqual([0, '']);
+    const ended = daemon.requests.filter(({ method }) => method === 'DELETE');
+    expect(ended.map(({ path }) => path).sort()).toEqual(
+      ids.map((id) => `/v1/watches/${id}`).sort(),
+    );
+  });
+
   test('unwatch ends each watch, and exits 1 when one run was not watched', async () => {
     daemon.on('DELETE /v1/watches/run-1', { status: 204 });
     const result = await cli(['unwatch', 'run-1', 'run-2', '--source', 'eu']);

@@ -14,12 +14,16 @@ export interface CliOutput {
 
 /**
  * Runs the built command line as its own process, with empty standard input.
- * @param as in which folder, as which user, and by which entry point
+ * @param as in which folder, as which user, by which entry point, and whether anybody reads its standard output
  */
 export async function runBuiltCli(
   args: string[],
   env: Record<string, string> = {},
-  { main = MAIN, ...as }: Pick<SpawnOptions, 'cwd' | 'uid' | 'gid'> & { main?: string } = {},
+  {
+    main = MAIN,
+    isUnread = false,
+    ...as
+  }: Pick<SpawnOptions, 'cwd' | 'uid' | 'gid'> & { main?: string; isUnread?: boolean } = {},
 ): Promise<CliOutput> {
   const child = spawn(process.execPath, [main, ...args], {
     ...as,
@@ -30,6 +34,7 @@ export async function runBuiltCli(
   for (const name of ['stdout', 'stderr'] as const) {
     child[name].setEncoding('utf8').on('data', (text: string) => (output[name] += text));
   }
+  if (isUnread) child.stdout.destroy();
   const [exitCode] = (await once(child, 'close')) as [number | null];
   return { exitCode, ...output };
 }
