@@ -1,3 +1,4 @@
+import { groupBy } from '../src/core/arrays.ts';
 import { chanceIn } from './support/chance.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { percentile, rounded, type BenchResult, type Figure } from './support/figures.ts';
@@ -55,6 +56,13 @@ const CELLS = new Map<string, Cell>([
   [HELD, { runs: 1_000, lifeS: 6_000, eventsPerS: 1, does: 'all', limit: 250, eventBytes: 1_600 }],
 ]);
 
+/** Cells that are played at once: those of a group take a core at most. All others go alone. */
+const SIDE_BY_SIDE = [
+  ['20x60s-cold', '20x5s-5-all'],
+  ['200x60s-5-all', '200x60s-0.2-ends', '200x60s-5-ends'],
+  ['200x60s-5-lies', '200x60s-5-breaks', '200x60s-5-404', '200x60s-5-hangs'],
+];
+
 const SPECIAL = new Map<string, (context: BenchContext) => Promise<Figure[]>>([
   ['hostile', hostileFigures],
   ['wait', waitFigures],
@@ -97,27 +105,40 @@ const ALIKE_S = 0.1;
 export async function benchStreams(names: readonly string[] = STREAM_CELLS): Promise<BenchResult> {
   const figures: Figure[] = [];
   const details: Record<string, unknown> = {};
-  for (const name of names) {
-    const special = SPECIAL.get(name);
-    if (special !== undefined) {
-      figures.push(...(await withContext(special)));
-      continue;
+  for (const group of groupsOf(names)) {
+    for (const one of await Promise.all(group.map(playCell))) {
+      figures.push(...one.figures);
+      Object.assign(details, one.details);
     }
-    const one = CELLS.get(name);
-    if (one === undefined) throw new Error(`no cell is named ${name}`);
-    const [auto, off] = await withContext(async (context) => {
-      // So that the two differ in memory by the streams alone.
-      const isGrown = name === HELD;
-      const stages = await Promise.all([
-        openStage(context, one, { hints: 'auto', isGrown }),
-        openStage(context, one, { hints: 'off', isGrown }),
-      ]);
-      return Promise.all([play(one, stages[0]), play(one, stages[1])]);
-    });
-    details[name] = { auto, off };
-    figures.push(...(name === HELD ? heldFigures : judged)(name, one, { auto, off }));
   }
   return { figures, details };
+}
+
+/** Cells in their order, each with those of its group that are played, too. */
+function groupsOf(names: readonly string[]): string[][] {
+  const groups = groupBy(
+    names,
+    (name) => SIDE_BY_SIDE.find((some) => some.includes(name))?.join() ?? name,
+  );
+  return [...groups.values()];
+}
+
+async function playCell(name: string): Promise<BenchResult> {
+  const special = SPECIAL.get(name);
+  if (special !== undefined) return { figures: await withContext(special), details: {} };
+  const one = CELLS.get(name);
+  if (one === undefined) throw new Error(`no cell is named ${name}`);
+  const [auto, off] = await withContext(async (context) => {
+    // So that the two differ in memory by the streams alone.
+    const isGrown = name === HELD;
+    const stages = await Promise.all([
+      openStage(context, one, { hints: 'auto', isGrown }),
+      openStage(context, one, { hints: 'off', isGrown }),
+    ]);
+    return Promise.all([play(one, stages[0]), play(one, stages[1])]);
+  });
+  const figures = (name === HELD ? heldFigures : judged)(name, one, { auto, off });
+  return { figures, details: { [name]: { auto, off } } };
 }
 
 /** What at most a figure may be, and how much of that is left to chance. */
