@@ -1,6 +1,6 @@
 import { longestInterval, NO_LOAD } from '../../src/core/cadence/load.ts';
 import { listMember } from '../../src/core/feed/member.ts';
-import { headAt, type PageMark } from '../../src/core/feed/page-layout.ts';
+import { markOf, type PageMark } from '../../src/core/feed/page-layout.ts';
 import {
   comparePage,
   deferrals,
@@ -157,18 +157,9 @@ export class FollowedLists implements ListFollower {
   private mark({ workflowId, page }: TracedPageName, { runs, isLast }: TracedPage, at: number) {
     const marks = this.marks.get(workflowId) ?? new Map<number, PageMark>();
     this.marks.set(workflowId, marks);
-    const times = runs.map(({ created }) => toMs(created));
-    const [newest, oldest] = [Math.max(...times), Math.min(...times)];
-    const first = page === 1 ? { newest, at } : (marks.get(1) ?? null);
-    marks.set(page, {
-      page,
-      newest,
-      oldest,
-      runs: runs.length,
-      isLast,
-      at,
-      head: headAt(first, at),
-    });
+    const createdAts = runs.map(({ created }) => toMs(created));
+    const shown = { page, runs: runs.length, isLast, at, createdAts };
+    marks.set(page, markOf(shown, marks.get(1) ?? null));
   }
 
   private known(workflowId: string | null, now: number): PlannedList | null {

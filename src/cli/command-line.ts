@@ -41,7 +41,7 @@ export class CommandLine {
   readonly random: Random;
   /** Of the verb that ran. */
   exitCode: number = EXIT.ok;
-  /** While the verb changes things one after another, nobody has to read what it says for it to go on. */
+  /** Set by a verb that changes one thing after another: it goes on where its output is closed. */
   goesOnUnread = false;
   private readonly startupMs: number;
   private interrupted: AbortSignal | undefined;

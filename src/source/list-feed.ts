@@ -27,7 +27,7 @@ import {
   type PageReport,
 } from '../core/feed/list-hint.ts';
 import { PLAN_MEMBER, pageMember, parsePageMember, type PageName } from '../core/feed/page-name.ts';
-import { headAt } from '../core/feed/page-layout.ts';
+import { markOf } from '../core/feed/page-layout.ts';
 import { backstopMs, leastMsBetweenPlans, nextPlanMs, planFeed } from '../core/feed/plan.ts';
 import { plannedWatch, sharedLists, type PlannedWatch } from '../core/feed/plan-input.ts';
 import type {
@@ -558,20 +558,11 @@ function traceOf(
   page: RunPage,
   { record, findings, judged, readAt, checked }: Taken,
 ): PageTrace {
-  const times = page.runs.flatMap(({ created_at: at }) => (at === null ? [] : [Date.parse(at)]));
-  const newest = Math.max(...times);
-  const first = read.page === 1 ? { newest, at: readAt } : record.first;
+  const { runs, isLast, bytes } = page;
+  const createdAts = runs.flatMap(({ created_at: at }) => (at === null ? [] : [Date.parse(at)]));
+  const shown = { page: read.page, runs: runs.length, isLast, at: readAt, createdAts };
   return {
-    mark: {
-      page: read.page,
-      newest,
-      oldest: Math.min(...times),
-      runs: page.runs.length,
-      isLast: page.isLast,
-      at: readAt,
-      head: headAt(first, readAt),
-      bytes: page.bytes,
-    },
+    mark: { ...markOf(shown, record.first), bytes },
     hints: [...findings.changed, ...findings.unseen]
       .filter(({ watch }) => !judged.open.has(watch.runId))
       .map(({ watch, listed }) => ({ runId: watch.runId, hint: hintOf(watch, listed, readAt) })),

@@ -26,6 +26,23 @@ export function headAt(first: Pick<PageMark, 'newest' | 'at'> | null, at: number
   return first.newest + Math.max(0, at - first.at);
 }
 
+/**
+ * What a read of a page shows of where it lies.
+ * @param read.createdAts of the runs on it, as far as they are known
+ * @param first the mark of the first page as it was last read; null where it never was
+ */
+export function markOf(
+  {
+    createdAts,
+    ...read
+  }: Pick<PageMark, 'page' | 'runs' | 'isLast' | 'at'> & { createdAts: readonly number[] },
+  first: Pick<PageMark, 'newest' | 'at'> | null,
+): PageMark {
+  const [newest, oldest] = [Math.max(...createdAts), Math.min(...createdAts)];
+  const head = headAt(read.page === 1 ? { newest, at: read.at } : first, read.at);
+  return { ...read, newest, oldest, head };
+}
+
 /** A point of a list: so many runs come before one of this creation time. */
 interface Point {
   at: number;
