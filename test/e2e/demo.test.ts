@@ -3,14 +3,12 @@ import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { SCENARIO } from '../../src/demo/scenario.ts';
 import { runBuiltCli } from '../support/built-cli.ts';
+import { MAIN } from '../support/built-main.ts';
 import { cleanEnv } from '../support/daemon-process.ts';
 import { waitFor } from '../support/wait-for.ts';
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** A line of a shell as users paste it. */
 function runLine(line: string): Promise<{ exitCode: number; stdout: string }> {

@@ -1,7 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
@@ -9,6 +8,7 @@ import { stringify } from 'yaml';
 import { closeServer, listenOnLoopback } from '../../src/simulator/http-io.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { runBuiltCli } from '../support/built-cli.ts';
+import { MAIN } from '../support/built-main.ts';
 import type { WatchJson } from '../support/daemon-listings.ts';
 import {
   cleanEnv,
@@ -21,8 +21,6 @@ import { dumpRedis } from '../support/dump-redis.ts';
 import { startOtlpReceiver, type OtlpReceiver } from '../support/otlp-receiver.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** Everything that must be found nowhere, by where it comes from. */
 const CANARIES = {

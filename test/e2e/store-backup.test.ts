@@ -2,7 +2,6 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { access, cp, mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Redis } from 'ioredis';
 import { routes, type Route } from '../../src/http/schemas/routes.ts';
@@ -10,6 +9,7 @@ import { endUnreachableServers } from '../../src/redis/embedded/process.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { runBuiltCli } from '../support/built-cli.ts';
+import { MAIN } from '../support/built-main.ts';
 import {
   cleanEnv,
   startDaemonProcess,
@@ -22,7 +22,6 @@ import { startPrivateRedis } from '../support/redis.ts';
 import { closeConnection } from '../support/stores.ts';
 import { waitFor } from '../support/wait-for.ts';
 
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 const SECRET = `whsec_${Buffer.alloc(32, 5).toString('base64')}`;
 
 let noxus: Simulator;

@@ -7,6 +7,7 @@ import {
   type Receiver,
 } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { MAIN, SHIPPED_MAIN } from '../support/built-main.ts';
 import {
   startDaemonProcess,
   stopAll,
@@ -48,8 +49,12 @@ afterAll(async () => {
   await Promise.all([noxus, traces, receiver].map((server) => server.close()));
 });
 
-async function start(env: Record<string, string>, target = testRedis()): Promise<DaemonProcess> {
+async function start(
+  env: Record<string, string>,
+  { target = testRedis(), main = MAIN } = {},
+): Promise<DaemonProcess> {
   const daemon = await startDaemonProcess({
+    main,
     env: { REDIS_URL: target.url, OTEL_BSP_SCHEDULE_DELAY: '50', ...env },
     config: {
       redis: { prefix: target.prefix },
@@ -164,14 +169,14 @@ test('a run is one trace from its queue to the webhook of its failure, which get
 
 test('the trace of a run goes on in another daemon after kill -9', async () => {
   const target = testRedis();
-  const first = await start(exporting(), target);
+  const first = await start(exporting(), { target });
   const id = await watchQueued(first);
   noxus.setStatus(id, 'running', 10);
   await waitFor(() => webhooksOf(id, 'run.started').length > 0);
   const [, traceId = ''] = traceparent(webhooksOf(id, 'run.started')[0]);
   await waitFor(() => spansOf(traceId).some(({ name }) => name === 'deliver hooks'));
   await first.stop('SIGKILL');
-  const second = await start(exporting(), target);
+  const second = await start(exporting(), { target });
   noxus.setStatus(id, 'completed', 100);
   const run = await runSpanOf(id);
   const spans = await waitFor(() => {
@@ -193,7 +198,7 @@ test('a receiver of traces that is down costs one line in the log, and no event'
   const target = testRedis();
   const flaky = await startOtlpReceiver();
   flaky.answer = 400;
-  const daemon = await start(exporting(flaky.url), target);
+  const daemon = await start(exporting(flaky.url), { target });
   const lines = () => daemon.log().filter(({ msg }) => msg.startsWith('traces'));
   const end = async () => {
     const id = noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] }).id;
@@ -242,7 +247,8 @@ test.each([
     `process.on('exit', () => require('fs').writeFileSync(${JSON.stringify(list)},
       Object.keys(require.cache).filter((path) => /@opentelemetry.(?!api.)/.test(path)).join('\\n')))`,
   );
-  const daemon = await start({ ...env, NODE_OPTIONS: `--require ${preload}` });
+  const preloaded = { ...env, NODE_OPTIONS: `--require ${preload}` };
+  const daemon = await start(preloaded, { main: SHIPPED_MAIN });
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] });
   await daemon.api('/v1/watches', { run_id: id });
   const [webhook] = await waitFor(() => {

@@ -1,9 +1,7 @@
 import { spawn, type SpawnOptions } from 'node:child_process';
 import { once } from 'node:events';
-import { fileURLToPath } from 'node:url';
+import { MAIN } from './built-main.ts';
 import { cleanEnv } from './daemon-process.ts';
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** The output and exit of a process of the built command line. */
 export interface CliOutput {

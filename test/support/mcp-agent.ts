@@ -1,9 +1,7 @@
 import { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import { fileURLToPath } from 'node:url';
+import { MAIN } from './built-main.ts';
 import { cleanEnv } from './daemon-process.ts';
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** Starts `runwatch mcp` as AI clients do, and connects to it by the SDK's own client. */
 export async function connectMcp(url: string, token?: string): Promise<Client> {
