@@ -14,6 +14,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import fc from 'fast-check';
+import { release as prepareRelease } from '../../scripts/release.ts';
 import { compareVersions, nextVersion, parseVersion } from '../../scripts/release/version.ts';
 import { RENAMED_KEYS } from '../../src/config/renamed-keys.ts';
 import { surfaceTexts } from '../../scripts/surface.ts';
@@ -62,21 +63,25 @@ function write(files: Record<string, string>): void {
   for (const [path, text] of Object.entries(files)) writeFileSync(join(root, path), text);
 }
 
-/** Runs the command in the copy, in which git says what `status` is. */
+/** Prepares a release of the copy, in which git says what `status` is. */
 async function release(wanted: string, status = ''): Promise<string> {
+  const path = process.env['PATH'] ?? '';
+  process.env['PATH'] = pathWithGit(status);
+  try {
+    return await prepareRelease(root, [wanted], '2026-02-03');
+  } finally {
+    process.env['PATH'] = path;
+  }
+}
+
+function pathWithGit(status: string): string {
   writeFileSync(join(root, 'bin/git'), `#!/bin/sh\nprintf '%s' '${status}'\n`, { mode: 0o755 });
-  const args = ['--import', import.meta.resolve('tsx'), join(ROOT, 'scripts/release.ts'), wanted];
-  const env = cleanEnv();
-  const { stdout } = await promisify(execFile)(process.execPath, args, {
-    cwd: root,
-    env: { ...env, PATH: `${join(root, 'bin')}:${env['PATH']}` },
-  });
-  return stdout;
+  return `${join(root, 'bin')}:${process.env['PATH']}`;
 }
 
 async function refusal(wanted: string, status = ''): Promise<string> {
   const before = snapshot();
-  const said = await release(wanted, status).catch(({ stderr }: { stderr: string }) => stderr);
+  const said = await release(wanted, status).catch(({ message }: Error) => message);
   expect(snapshot()).toEqual(before);
   return said;
 }
@@ -110,11 +115,22 @@ test('a release writes its version everywhere, gathers changes/ and records what
   expect([manifest.version, manifest.private]).toEqual(['0.2.0', true]);
   expect(read(CHART)).toMatch(/^version: 0\.2\.0\nappVersion: 0\.2\.0$/m);
   const today =
-    /## 0\.2\.0 \((\d{4}-\d\d-\d\d)\)\n\n### API\n\n- What is old\.\n\n### Dashboard\n\n- A page is new\./;
+    /## 0\.2\.0 \(2026-02-03\)\n\n### API\n\n- What is old\.\n\n### Dashboard\n\n- A page is new\./;
   expect(read('CHANGELOG.md')).toMatch(today);
   expect(existsSync(join(root, 'changes/page.md'))).toBe(false);
   expect(read('test/fixtures/surface/api-answers.txt')).toContain('GET /v1/lookups: route\n');
   expect(await refusal('0.2.0')).toContain('after 0.2.0 that is 0.2.1, 0.3.0, 1.0.0');
+});
+
+test('the command says on standard error why it refuses, and exits with 1', async () => {
+  const args = ['--import', import.meta.resolve('tsx'), join(ROOT, 'scripts/release.ts'), 'v2'];
+  const env = { ...cleanEnv(), PATH: pathWithGit('') };
+  const refused = promisify(execFile)(process.execPath, args, { cwd: root, env });
+  await expect(refused).rejects.toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^expected a version or .* got "v2"\n$/),
+  });
 });
 
 test('a release is refused while the checkout has changes, which it names', async () => {
@@ -144,7 +160,7 @@ test('the first release may have the version of package.json', async () => {
 
 test('a release without a file in changes/ is refused', async () => {
   rmSync(join(root, 'changes/page.md'));
-  expect(await refusal('minor')).toBe('changes/ has no file: there is nothing to release\n');
+  expect(await refusal('minor')).toBe('changes/ has no file: there is nothing to release');
 });
 
 test('a release that no change announces, or that is too small a step, is refused', async () => {
