@@ -122,7 +122,7 @@ describe.each(['first', 'last'] as const)(
       '/workflows',
       '/system',
     ])('move nothing on %s that can be pressed', async (shape) => {
-      watched = await openPageIn(context, { url: `${stage.url}/docs`, script: KEEP_PLACES });
+      watched = await openPageIn(context, { url: `${stage.url}/livez`, script: KEEP_PLACES });
       const { page } = watched;
       // Ages would grow, and push aside what stands beside them.
       await page.clock.setFixedTime(new Date());
