@@ -51,16 +51,22 @@ function unwritten(error: NodeJS.ErrnoException, stop: AbortController, cli: Com
   stop.abort(failed);
 }
 
-/** The first signal aborts the verb; a second one ends the process at once. */
 function interruptible(stop: AbortController): AbortSignal {
-  const on = (signal: NodeJS.Signals, code: string, exitCode: number) =>
-    process.on(signal, () => {
-      if (stop.signal.aborted) process.exit(exitCode);
-      stop.abort(new RunwatchError(`stopped by ${signal}`, { code }));
-    });
-  on('SIGINT', 'interrupted', 130);
-  on('SIGTERM', 'terminated', 143);
+  handleSignal('SIGINT', stop, { code: 'interrupted', exitCode: 130 });
+  handleSignal('SIGTERM', stop, { code: 'terminated', exitCode: 143 });
   return stop.signal;
+}
+
+/** The first signal aborts the verb; a second one ends the process at once. */
+function handleSignal(
+  signal: NodeJS.Signals,
+  stop: AbortController,
+  { code, exitCode }: { code: string; exitCode: number },
+): void {
+  process.on(signal, () => {
+    if (stop.signal.aborted) process.exit(exitCode);
+    stop.abort(new RunwatchError(`stopped by ${signal}`, { code }));
+  });
 }
 
 function versionOfPackage(): string {
