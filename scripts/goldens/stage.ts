@@ -1,6 +1,7 @@
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { GithubActions } from '../../test/support/apis/github-actions.ts';
+import { SHIPPED_MAIN } from '../../test/support/built-main.ts';
 import { waitUntilAllDelivered } from '../../test/support/daemon-listings.ts';
 import {
   startDaemonProcess,
@@ -41,7 +42,7 @@ export interface Stage {
  */
 export async function playStage(env: Record<string, string> = {}): Promise<Stage> {
   const servers = await startServers();
-  const daemon = await startDaemonProcess({ config: configOf(servers), env });
+  const daemon = await startDaemonProcess({ main: SHIPPED_MAIN, config: configOf(servers), env });
   const close = async () => {
     await stopAll([daemon]);
     await Promise.all(Object.values(servers).map((server) => server.close()));
