@@ -74,6 +74,13 @@ async function release(wanted: string, status = ''): Promise<string> {
   }
 }
 
+/** Runs the command in the copy, in which git says that nothing is changed. */
+function runCommand(wanted: string) {
+  const args = ['--import', import.meta.resolve('tsx'), join(ROOT, 'scripts/release.ts'), wanted];
+  const env = { ...cleanEnv(), PATH: pathWithGit('') };
+  return promisify(execFile)(process.execPath, args, { cwd: root, env });
+}
+
 function pathWithGit(status: string): string {
   writeFileSync(join(root, 'bin/git'), `#!/bin/sh\nprintf '%s' '${status}'\n`, { mode: 0o755 });
   return `${join(root, 'bin')}:${process.env['PATH']}`;
@@ -102,7 +109,7 @@ test('a release writes its version everywhere, gathers changes/ and records what
       more.replace('{}', '{ "get": { "responses": {} } }'),
     ),
   });
-  const said = await release('minor');
+  const { stdout: said } = await runCommand('minor');
   expect(said).toMatch(/^0\.2\.0 is written, and CHANGELOG\.md has the files of changes\/: 1\./);
   expect(said).toContain('git tag --annotate v0.2.0');
   expect(said).not.toMatch(/npm publish|git push/);
@@ -115,7 +122,7 @@ test('a release writes its version everywhere, gathers changes/ and records what
   expect([manifest.version, manifest.private]).toEqual(['0.2.0', true]);
   expect(read(CHART)).toMatch(/^version: 0\.2\.0\nappVersion: 0\.2\.0$/m);
   const today =
-    /## 0\.2\.0 \(2026-02-03\)\n\n### API\n\n- What is old\.\n\n### Dashboard\n\n- A page is new\./;
+    /## 0\.2\.0 \((\d{4}-\d\d-\d\d)\)\n\n### API\n\n- What is old\.\n\n### Dashboard\n\n- A page is new\./;
   expect(read('CHANGELOG.md')).toMatch(today);
   expect(existsSync(join(root, 'changes/page.md'))).toBe(false);
   expect(read('test/fixtures/surface/api-answers.txt')).toContain('GET /v1/lookups: route\n');
@@ -123,10 +130,7 @@ test('a release writes its version everywhere, gathers changes/ and records what
 });
 
 test('the command says on standard error why it refuses, and exits with 1', async () => {
-  const args = ['--import', import.meta.resolve('tsx'), join(ROOT, 'scripts/release.ts'), 'v2'];
-  const env = { ...cleanEnv(), PATH: pathWithGit('') };
-  const refused = promisify(execFile)(process.execPath, args, { cwd: root, env });
-  await expect(refused).rejects.toMatchObject({
+  await expect(runCommand('v2')).rejects.toMatchObject({
     code: 1,
     stdout: '',
     stderr: expect.stringMatching(/^expected a version or .* got "v2"\n$/),
