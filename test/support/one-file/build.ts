@@ -10,12 +10,17 @@ const pathOf = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 /** Inside of the package, where the product finds its version and its dashboard. */
 const FOLDER = pathOf('../../../node_modules/.cache/');
 
-/** A bundler follows no `require` that is made for a file. */
+/** What loads BullMQ: a bundler follows no `require` that is made for a file. */
+const LOADING = "createRequire(import.meta.url)('bullmq')";
+
 const bullmq: Plugin = {
   name: 'bullmq',
   enforce: 'pre',
-  transform: (code) =>
-    code.replace("createRequire(import.meta.url)('bullmq')", "require('bullmq')"),
+  transform(code, id) {
+    if (!id.endsWith('/src/queue/slot-queue.ts')) return null;
+    if (!code.includes(LOADING)) throw new Error(`expected ${LOADING} in ${id}`);
+    return code.replace(LOADING, "require('bullmq')");
+  },
 };
 
 /**
