@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { parse } from 'yaml';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
+import { SHIPPED_MAIN } from '../support/built-main.ts';
 import { cleanEnv, tempDir } from '../support/daemon-process.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
@@ -18,8 +19,7 @@ beforeAll(async () => {
   noxus = await startSimulator();
   folder = await tempDir();
   const npm = join(folder, 'npm');
-  const main = join(ROOT, 'dist/main.js');
-  const script = `#!/bin/sh\n[ "$*" = "install --global ./runwatchd-1.2.3.tgz" ] || exit 99\nln -sf "${main}" "${folder}/runwatch"\n`;
+  const script = `#!/bin/sh\n[ "$*" = "install --global ./runwatchd-1.2.3.tgz" ] || exit 99\nln -sf "${SHIPPED_MAIN}" "${folder}/runwatch"\n`;
   await writeFile(npm, script);
   await chmod(npm, 0o755);
   await writeFile(join(folder, 'runwatchd-1.2.3.tgz'), '');

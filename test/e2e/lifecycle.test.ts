@@ -3,13 +3,14 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { open, realpath, rm, writeFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { text as textOf } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { probeServer, socketPathFor } from '../../src/redis/embedded/process.ts';
 import { startReceiver, type Receiver } from '../../src/simulator/receiver.ts';
 import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { eventsOf, waitUntilAllDelivered, watchOf } from '../support/daemon-listings.ts';
+import { SHIPPED_MAIN } from '../support/built-main.ts';
 import {
   cleanEnv,
   spawnDaemonProcess,
@@ -199,7 +200,7 @@ test('a full disk under the log is reported once on stderr, and does not end the
   const dataDir = await tempDir();
   folders.push(dataDir);
   const env = { NOXUS_API_KEY: noxus.apiKey, NOXUS_BACKEND_URL: noxus.url };
-  const args = ['dist/main.js', 'serve', '--port', String(free.port), '--data-dir', dataDir];
+  const args = [SHIPPED_MAIN, 'serve', '--port', String(free.port), '--data-dir', dataDir];
   const child = spawn(process.execPath, args, {
     env: cleanEnv(env),
     stdio: ['ignore', full.fd, 'pipe'],
@@ -385,7 +386,7 @@ test('signals that mean nothing to a daemon open no debugger and do not end it',
 test('a start in a directory that was removed is refused in one sentence', async () => {
   const cwd = await aFolder();
   const script = 'rmdir "$PWD"; exec "$0" "$@"';
-  const args = ['-c', script, process.execPath, resolve('dist/main.js'), 'serve'];
+  const args = ['-c', script, process.execPath, SHIPPED_MAIN, 'serve'];
   const child = spawn('sh', args, { cwd, env: cleanEnv(), stdio: ['ignore', 'ignore', 'pipe'] });
   const said = await textOf(child.stderr);
   expectOneSentence(said);

@@ -1,11 +1,9 @@
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { startSimulator } from '../../src/simulator/server.ts';
+import { SHIPPED_MAIN } from '../support/built-main.ts';
 import { readTap, type Part } from './part.ts';
 import { SOURCES } from './places.ts';
 import { mustRun, pythonWith, run, type Tools } from './tools.ts';
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
 
 /** How many times as fast as for people the stories play. */
 const SPEED = 5;
@@ -17,7 +15,7 @@ export function sdkPart({ python }: Tools): Part {
     missing: python === null ? 'there is no python3 (3.11 or later)' : null,
     async play() {
       const bin = await pythonWith(python ?? '', 'sdk');
-      const help = await mustRun(process.execPath, [MAIN, 'simulate', '--help']);
+      const help = await mustRun(process.execPath, [SHIPPED_MAIN, 'simulate', '--help']);
       const noxus = await startSimulator({ speed: SPEED });
       const output = await run(join(bin, 'python'), [join(SOURCES, 'python/sdk.py')], {
         env: { NOXUS_BACKEND_URL: noxus.url, NOXUS_API_KEY: noxus.apiKey, SIMULATE_HELP: help },
