@@ -241,10 +241,13 @@ export class StoreGuard {
   /** After an error the next comparison tries again. */
   private async restore(): Promise<void> {
     const { lost, process } = this;
-    const { watches } = process.stores;
+    const { repairs, watches } = process.stores;
     const restored = await registerAgain(process, await this.known.missing());
     // After that: what another process remembers is found by the same indexes.
-    await watches.dropLost(await watches.lost(CHUNK));
+    const left = await watches.lost(CHUNK);
+    // What is dropped is found no more, and would keep its batches waiting.
+    await repairs.leaveBatches(left);
+    await watches.dropLost(left);
     this.owesWatches = false;
     if (lost !== null) this.lost = { ...lost, restored: lost.restored + restored };
     if (restored > 0) process.log.warn({ watches: restored }, 'store.watches_restored');

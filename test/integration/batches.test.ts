@@ -529,6 +529,25 @@ describe('batch', () => {
   });
 });
 
+test('a closed batch completes without its last run where Redis has dropped that and its place among the active ones', async () => {
+  await registerList(['a', 'b']);
+  await poll('a', 'failed');
+  await redis.del(keys.watch(key('b')), keys.watches('state', 'active'));
+  await stores.repairs.all(NOON);
+  await daemon.judgeDue();
+  const told = await eventsOf('batch.completed');
+  expect(told.map(({ data }) => data)).toMatchObject([{ total: 1, by_status: { failed: 1 } }]);
+});
+
+/** Has a store drop the record of a run, and does what daemons do about it. */
+async function lose(runId: string): Promise<void> {
+  await redis.del(keys.watch(key(runId)));
+  const lost = await watches.lost(100);
+  await stores.repairs.leaveBatches(lost);
+  await watches.dropLost(lost);
+  await stores.repairs.all(now);
+}
+
 /* Random lives of batches. */
 
 const RUNS = ['a', 'b', 'c', 'd', 'e', 'f'] as const;
@@ -539,7 +558,8 @@ type Action =
   | { does: 'set'; name: string; expected: number | null; maxFailed: number | null }
   | { does: 'close' | 'delete'; name: string }
   | { does: 'poll'; run: string; status: 'running' | 'completed' | 'failed' | 'stopped' }
-  | { does: 'gone' | 'expire' | 'cancel' | 'revive' | 'purge' | 'pack' | 'forget'; run: string }
+  | { does: 'gone' | 'expire' | 'cancel' | 'revive'; run: string }
+  | { does: 'purge' | 'pack' | 'forget' | 'lose'; run: string }
   | { does: 'wait'; minutes: number }
   | { does: 'judge'; by: (0 | 1)[] }
   | { does: 'die' };
@@ -579,7 +599,7 @@ const action: fc.Arbitrary<Action> = fc.oneof(
   {
     weight: 8,
     arbitrary: fc.record({
-      does: does('gone', 'expire', 'cancel', 'revive', 'purge', 'pack', 'forget'),
+      does: does('gone', 'expire', 'cancel', 'revive', 'purge', 'pack', 'forget', 'lose'),
       run,
     }),
   },
@@ -633,6 +653,7 @@ class Model {
       case 'purge':
       case 'pack':
       case 'forget':
+      case 'lose':
         return this.change(one);
     }
   }
@@ -654,6 +675,7 @@ class Model {
     if (one.does === 'pack')
       return void (await stores.history.pack(key(one.run), { isForced: true }));
     if (one.does === 'purge') await purge(one.run);
+    if (one.does === 'lose') await lose(one.run);
     if (one.does === 'forget' && !isActive) await stores.retention.forget(key(one.run));
     if ((await watches.get(key(one.run))) !== null) return;
     for (const batch of this.known.values()) batch.members.delete(one.run);

@@ -3,12 +3,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeEach, expect, jest, test } from '@jest/globals';
 import { pino } from 'pino';
+import { Batches } from '../../src/batches/batches.ts';
 import { configSchema } from '../../src/config/schema.ts';
+import { batchOf } from '../../src/core/batch.ts';
 import type { Watch } from '../../src/core/watch/watch.ts';
 import { createEpochFile } from '../../src/daemon/data-directory.ts';
 import { KnownWatches } from '../../src/daemon/known-watches.ts';
 import { readKnownStore, StoreGuard } from '../../src/daemon/store-guard.ts';
 import { SystemEvents } from '../../src/daemon/system-events.ts';
+import { endWatch } from '../../src/watches/end.ts';
+import { registerWatches } from '../../src/watches/register.ts';
 import { newWatch, NOON } from '../support/builders.ts';
 import { testProcess } from '../support/daemon.ts';
 import { openStores } from '../support/stores.ts';
@@ -257,6 +261,40 @@ test('watches without a record are reported as lost, and registered again', asyn
   expect([...one.losses, ...two.losses]).toEqual(['damaged']);
   const said = [...one.said('store.data_lost'), ...two.said('store.data_lost')];
   expect(said).toMatchObject([{ reason: 'damaged', watches_missing: 2, deliveries_missing: 0 }]);
+});
+
+test.each([
+  ['a process remembers', true],
+  ['no process remembers', false],
+])('a closed batch completes without its last run where %s that one', async (_, isKnown) => {
+  const process = testProcess({ config, stores });
+  const batch = batchOf(undefined, 'nightly');
+  const about = { source: 'default', subscriptions: [], batch, closesBatch: true };
+  const requests = ['run-1', 'run-2'].map((runId) => Object.assign({ runId }, about));
+  await registerWatches({ process, sourceOf: () => undefined }, requests);
+  await endWatch(process, { source: 'default', runId: 'run-1' });
+  const lose = () => redis.del(keys.watch({ source: 'default', runId: 'run-2' }));
+  if (!isKnown) await lose();
+  const { known, guard, compareRecords } = await startProcess();
+  if (isKnown) {
+    await waitFor(() => known.size === 1);
+    await lose();
+  }
+  await waitFor(() => {
+    compareRecords();
+    return guard.trouble() !== null;
+  });
+  const batches = new Batches(process);
+  await waitFor(async () => {
+    await batches.judgeDue();
+    const [stored] = await stores.batches.named([batch]);
+    return stored?.batch.state === 'completed';
+  });
+  expect(await registrations()).toEqual(isKnown ? ['run-2'] : []);
+  const { items } = await stores.events.list({ type: ['batch.completed'] }, { limit: 9 });
+  expect(items.map(({ event }) => event.data)).toMatchObject([
+    { total: 1, by_status: { cancelled: 1 } },
+  ]);
 });
 
 test('a process reports records that were missing before it started', async () => {

@@ -153,15 +153,28 @@ export function batchPlan(
     ...(!isActive && { due: declare(keys.batchesDue), clock: declare(keys.clock) }),
     ...(begins && { names: declare(keys.batchNames), all: declare(keys.batches) }),
     members: moved.map(({ id, join }) => {
-      const activeIn = () => ACTIVE_MEMBERS.map((one) => batchIndex(keys, id, one));
       return Object.assign(
         { id, key: declare(keys.batch(id)) },
-        !isActive && { active: declareAll(activeIn()) },
+        !isActive && { active: declareAll(activeIndexes(keys, id)) },
         isFailedMember(status) && { hasFailed: true },
         join !== undefined && { join: joinPlan(join) },
       );
     }),
   };
+}
+
+/** What `moveBatches` needs of a batch that has members without a record. */
+export function lossPlan({ keys, declare, declareAll }: PlanKeys, id: string) {
+  return {
+    idle: declare(keys.batchesIdle),
+    due: declare(keys.batchesDue),
+    clock: declare(keys.clock),
+    members: [{ id, key: declare(keys.batch(id)), active: declareAll(activeIndexes(keys, id)) }],
+  };
+}
+
+function activeIndexes(keys: Keys, id: string): string[] {
+  return ACTIVE_MEMBERS.map((status) => batchIndex(keys, id, status));
 }
 
 function joinPlan({ batch, was, closes = false }: BatchJoin) {

@@ -10,10 +10,13 @@ import { parseWatchId, type Watch, type WatchKey } from '../../core/watch/watch.
 import { isOutage } from '../failures.ts';
 import { isPacked } from '../history-codec.ts';
 import { registeredIndex, runsIndex } from '../indexes.ts';
-import { beginningOfWatches, countField, parseCountField, type Keys } from '../keys.ts';
+import { beginningOfWatches, countField, parseCountField, PlanKeys, type Keys } from '../keys.ts';
+import { STORE_NOW } from '../lua/clock.ts';
 import { EVEN_IF_FULL } from '../lua/full.ts';
 import { COUNT, COUNTED, IS_PACKED, NUMBERS } from '../lua/numbers.ts';
 import { script } from '../script.ts';
+import { BATCHES, lossPlan } from './batch-store.ts';
+import type { NumberedWatch } from './watch-store.ts';
 import {
   deliveryRepair,
   entriesOf,
@@ -116,21 +119,25 @@ return dropped
 );
 
 /**
- * Takes numbers out of an index, in the chunks of its further arguments, that are not in the log. Returns how many it
- * took out.
+ * Takes numbers out of an index, in the chunks of its further arguments, that are not in the log, or are `lost`. Where
+ * it is that of a batch, by `lossPlan`, the batch is judged again then. Returns how many it took out.
  */
 const SWEEP_INDEX = script(
   'rwSweepIndex',
-  { keys: ['index'], args: ['log'], reply: (dropped: number) => dropped },
+  { keys: ['index'], args: ['log', 'lost?', 'batch?'], reply: (dropped: number) => dropped },
   `
 ${EVEN_IF_FULL}
+${STORE_NOW}
+${BATCHES}
 evenIfFull(keys.index)
-local dropped = 0
+local dropped, lost = 0, {}
+for _, number in ipairs(args.lost and cjson.decode(args.lost) or {}) do lost[number] = true end
 for at = rest, #ARGV do
   local held, known, kept = redis.call('HGET', keys.index, ARGV[at]) or '', {}, {}
   for _, place in ipairs(redis.call('HKEYS', args.log .. ARGV[at])) do known[tonumber(place)] = true end
   for byte = 1, #held do
-    if known[string.byte(held, byte)] then kept[#kept + 1] = string.sub(held, byte, byte) end
+    local place = string.byte(held, byte)
+    if known[place] and not lost[ARGV[at] * 128 + place] then kept[#kept + 1] = string.char(place) end
   end
   dropped = dropped + #held - #kept
   if #kept == 0 then
@@ -139,6 +146,7 @@ for at = rest, #ARGV do
     redis.call('HSET', keys.index, ARGV[at], table.concat(kept))
   end
 end
+if args.batch and dropped > 0 then moveBatches(cjson.decode(args.batch)) end
 return dropped
 `,
 );
@@ -530,10 +538,26 @@ export class RepairStore {
     } while (cursor !== '0');
   }
 
-  private async sweepIndex(index: string, log: string): Promise<number> {
+  /** Takes active watches without a record out of their batches, which may complete without them. */
+  async leaveBatches(lost: readonly NumberedWatch[]): Promise<void> {
+    if (lost.length === 0) return;
+    const numbers = JSON.stringify(lost.map(({ number }) => number));
+    const { watchNames } = this.keys;
+    for await (const index of this.keysThatBegin(this.keys.watches('batch', ''))) {
+      await this.sweepIndex(index, watchNames, numbers);
+    }
+  }
+
+  private async sweepIndex(index: string, log: string, lost?: string): Promise<number> {
+    const planKeys = new PlanKeys(this.keys);
+    const [beginning, behind = ''] = index.split(this.keys.watches('batch', ''));
+    const [id = ''] = behind.split(':');
+    const batch = beginning === '' ? JSON.stringify(lossPlan(planKeys, id)) : undefined;
+    const further = planKeys.declared;
     let dropped = 0;
     for (const rest of chunksOf(await this.redis.hkeys(index), CHUNKS)) {
-      dropped += await SWEEP_INDEX.run(this.redis, { index }, { log }, { rest });
+      const about = { log, lost, batch };
+      dropped += await SWEEP_INDEX.run(this.redis, { index }, about, { further, rest });
     }
     return dropped;
   }
