@@ -36,7 +36,8 @@ export async function purgeWatch(
     await leaveBatches();
     await skipOutstanding(key);
     await leaveAlerts(key);
-    if ((await process.stores.retention.forget(key, { audit })) === 'kept') continue;
+    const by = { audit, isPurged: true };
+    if ((await process.stores.retention.forget(key, by)) === 'kept') continue;
     // A batch may have completed meanwhile.
     await leaveBatches();
     return true;

@@ -529,6 +529,34 @@ describe('batch', () => {
   });
 });
 
+test.each(['live', 'packed'])(
+  'a run that is purged and registered again counts once for what its batch expects: %s',
+  async (form) => {
+    const settings = { ...SETTINGS, expected: 2 };
+    await writeBatch(process, NIGHTLY, () => settings);
+    await register(['a']);
+    if (form === 'packed') {
+      await poll('a', 'completed');
+      await stores.history.pack(key('a'), { isForced: true });
+    }
+    await purge('a');
+    expect(await current()).toMatchObject({ state: 'open', joined: 0 });
+    expect(await register(['a'])).toEqual(['created']);
+    expect(await current()).toMatchObject({ state: 'open', joined: 1 });
+    expect(await register(['b'])).toEqual(['created']);
+    expect(await current()).toMatchObject({ state: 'closed', closedBy: 'expected' });
+  },
+);
+
+test('a run that is forgotten with the retention counts for what its batch expects', async () => {
+  await writeBatch(process, NIGHTLY, () => ({ ...SETTINGS, expected: 2 }));
+  await register(['a']);
+  await poll('a', 'completed');
+  await stores.retention.forget(key('a'));
+  await register(['b']);
+  expect(await current()).toMatchObject({ state: 'closed', closedBy: 'expected' });
+});
+
 test('a closed batch completes without its last run where Redis has dropped that and its place among the active ones', async () => {
   await registerList(['a', 'b']);
   await poll('a', 'failed');
@@ -674,7 +702,12 @@ class Model {
     if (one.does === 'revive' && watch.state === 'gone') return revive(one.run);
     if (one.does === 'pack')
       return void (await stores.history.pack(key(one.run), { isForced: true }));
-    if (one.does === 'purge') await purge(one.run);
+    if (one.does === 'purge') {
+      await purge(one.run);
+      for (const batch of this.known.values()) {
+        if (batch.members.has(one.run) && batch.state === 'open') batch.joined -= 1;
+      }
+    }
     if (one.does === 'lose') await lose(one.run);
     if (one.does === 'forget' && !isActive) await stores.retention.forget(key(one.run));
     if ((await watches.get(key(one.run))) !== null) return;

@@ -45,6 +45,14 @@ const AGAIN_MS = 600_000;
 /** For how long a process has a watch that it packs, ms. */
 const LEASE_MS = 5_000;
 
+/** How a watch is forgotten. */
+export interface Forgetting {
+  /** What the audit log has of it; absent where no user asked for it. */
+  audit?: AuditRecord | null;
+  /** It is erased as if it had never joined its batches. */
+  isPurged?: boolean;
+}
+
 /** How much is packed. */
 export interface PackedSize {
   watches: number;
@@ -242,6 +250,12 @@ dropDeliveries(plan)
 for _, event in ipairs(plan.events) do leaveNumber(plan.eventLog, event.indexes, event.place) end
 leaveRun(plan.runIds)
 leaveNumber(plan.names, plan.indexes, plan.number)
+for _, batch in ipairs(plan.batches) do
+  if tonumber(redis.call('HGET', batch, 'joined') or 0) > 0 then
+    redis.call('HINCRBY', batch, 'joined', -1)
+    redis.call('HINCRBY', batch, 'version', 1)
+  end
+end
 redis.call('ZREM', keys.watchesEnded, plan.number)
 redis.call('ZREM', keys.watchesChanged, plan.number)
 redis.call('ZREM', keys.goneChecks, plan.member)
@@ -414,16 +428,16 @@ export class HistoryStore {
 
   /**
    * Forgets a packed watch with its events and deliveries.
-   * @param audit what the audit log has of it; null where no user asked for it
    * @returns false where it has changed
    */
   forget(
     { watch, number, history }: PackedWatch,
-    audit: AuditRecord | null = null,
+    { audit = null, isPurged = false }: Forgetting = {},
   ): Promise<boolean> {
     const { keys } = this;
     const planKeys = new PlanKeys(keys);
-    const { declareAll } = planKeys;
+    const { declare, declareAll } = planKeys;
+    const left = isPurged ? watch.batches : [];
     const plan = JSON.stringify({
       number,
       member: watchId(watch),
@@ -431,6 +445,7 @@ export class HistoryStore {
       names: keys.watchNames,
       ...runIdPlan(planKeys, watch),
       indexes: declareAll(watchIndexes(keys, watch)),
+      batches: left.map((id) => declare(keys.batch(id))),
       eventLog: keys.eventLog,
       events: history.events.map(({ place, body }) => ({
         place,

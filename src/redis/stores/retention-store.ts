@@ -1,5 +1,4 @@
 import type { Redis } from 'ioredis';
-import type { AuditRecord } from '../../core/audit.ts';
 import type { StoredDelivery } from '../../core/delivery/delivery.ts';
 import { isOutstanding } from '../../core/delivery/state.ts';
 import type { OwnEvent } from '../../core/event/event.ts';
@@ -15,7 +14,7 @@ import { liveDeliveriesOf } from './event-plan.ts';
 import { IDENTITY_LENGTH, isOverLive } from './watch-record.ts';
 import type { DeliveryStore } from './delivery-store.ts';
 import { HistoryReader } from './history-reader.ts';
-import type { HistoryStore } from './history-store.ts';
+import type { Forgetting, HistoryStore } from './history-store.ts';
 
 /** Events about no run that are kept: of alerts, and about runwatch itself. */
 const MOST_OWN_EVENTS = 100_000;
@@ -237,11 +236,10 @@ export class RetentionStore {
    * Forgets a watch with its events and deliveries; `kept` while it is active, or a delivery is
    * outstanding. It is packed first, whatever its size, so that it goes by one step.
    * @param number of the watch that is meant; one that was registered again since is `kept`
-   * @param audit what the audit log has of it
    */
   async forget(
     key: WatchKey,
-    { number, audit = null }: { number?: string; audit?: AuditRecord | null } = {},
+    { number, ...by }: { number?: string } & Forgetting = {},
   ): Promise<'forgotten' | 'kept' | 'unknown'> {
     const { history } = this.stores;
     for (let tries = 0; tries < TRIES; tries += 1) {
@@ -250,7 +248,7 @@ export class RetentionStore {
       if (result === 'kept' || result === 'unknown') return result;
       if (result === 'long' && !(await this.shorten(key))) return 'kept';
       if (result !== 'packed') continue;
-      if (await this.forgetPacked(key, number, audit)) return 'forgotten';
+      if (await this.forgetPacked(key, number, by)) return 'forgotten';
     }
     return 'kept';
   }
@@ -258,12 +256,12 @@ export class RetentionStore {
   private async forgetPacked(
     key: WatchKey,
     number: string | undefined,
-    audit: AuditRecord | null,
+    by: Forgetting,
   ): Promise<boolean> {
     const { history } = this.stores;
     const packed = await history.packed(key);
     if (packed === null || (number !== undefined && packed.number !== number)) return false;
-    return history.forget(packed, audit);
+    return history.forget(packed, by);
   }
 
   /**
