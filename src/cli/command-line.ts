@@ -14,11 +14,15 @@ const REQUEST_TIMEOUT_MS = 30_000;
 /** For how long a daemon on this machine that does not listen yet is waited for, ms. */
 const STARTUP_MS = 5_000;
 
+/** The default of {@link CommandLine.patienceMs}, as the help of `wait` says. */
+const PATIENCE_MS = 120_000;
+
 interface CommandLineOptions {
   /** Milliseconds since the epoch. */
   now?: () => number;
   random?: Random;
   startupMs?: number;
+  patienceMs?: number;
 }
 
 /** How a verb connects otherwise than most. */
@@ -39,6 +43,8 @@ export class CommandLine {
   readonly program = new Command('runwatch');
   readonly now: () => number;
   readonly random: Random;
+  /** For how long a daemon that does not answer is asked again by a verb that waits, ms. */
+  readonly patienceMs: number;
   /** Of the verb that ran. */
   exitCode: number = EXIT.ok;
   /** Set by a verb that changes one thing after another: it goes on where its output is closed. */
@@ -55,11 +61,17 @@ export class CommandLine {
     readonly env: CliEnv,
     readonly version: string,
     private readonly interrupts: () => AbortSignal,
-    { now = Date.now, random = Math.random, startupMs = STARTUP_MS }: CommandLineOptions = {},
+    {
+      now = Date.now,
+      random = Math.random,
+      startupMs = STARTUP_MS,
+      patienceMs = PATIENCE_MS,
+    }: CommandLineOptions = {},
   ) {
     this.now = now;
     this.random = random;
     this.startupMs = startupMs;
+    this.patienceMs = patienceMs;
   }
 
   /** Ends the verb that runs. `serve` reads it never, and has handlers of its own. */

@@ -25,7 +25,9 @@ beforeEach(async () => {
 afterEach(() => daemon.close());
 
 const env = () => ({ RUNWATCH_URL: daemon.url });
-const wait = (...args: string[]) => runCli(['wait', ...args], { env: env() });
+/** As long as that of a user. */
+const patient = { patienceMs: 120_000 };
+const wait = (...args: string[]) => runCli(['wait', ...args], { env: env(), ...patient });
 
 function serve(watch: WatchView): void {
   daemon.on(`GET /v1/watches/${watch.run_id}`, { status: 200, body: watch });
@@ -469,6 +471,60 @@ describe('trouble while waiting', () => {
     expect(stderr).toContain('run-2 not seen yet (a proxy answers 502');
   });
 
+  test.each<[string, FakeAnswer | 'cut']>([
+    ['a proxy answers 502', PROXY_PAGE],
+    ['the connection breaks', 'cut'],
+    ['the daemon answers 500', problem(500, 'internal', 'an unexpected error')],
+    ['the daemon answers 503', problem(503, 'redis_away', 'Redis is away')],
+  ])('wait goes on where %s at its first look-ups, and says so', async (_what, answer) => {
+    const asked = [answer];
+    const ended = { status: 200, body: settledWatch('run-1', 'failed') };
+    daemon.on('GET /v1/watches/run-1', () => asked.shift() ?? ended);
+    const looked = [answer];
+    const nothing = { status: 200, body: { data: [], more: false, tried: [] } };
+    daemon.on('GET /v1/lookup', () => looked.shift() ?? nothing);
+    const { exitCode, stdout, stderr } = await wait('run-1');
+    expect([exitCode, stdout]).toEqual([1, 'run-1 failed\n']);
+    expect(stderr.match(/; asking again for up to 120 s\n/g)).toHaveLength(1);
+    expect([asked, looked]).toEqual([[], []]);
+  });
+
+  test('wait has no patience where nothing listens as it begins', async () => {
+    await daemon.close();
+    const { exitCode, stderr } = await wait('run-1');
+    expect([exitCode, stderr.includes('asking again')]).toEqual([5, false]);
+  });
+
+  test('wait has patience where nothing listens once the daemon was there', async () => {
+    daemon.on('GET /v1/watches/run-1', () => {
+      void daemon.close();
+      return 'cut';
+    });
+    // Longer than until it is asked again.
+    const { exitCode, stderr } = await wait('run-1', '--timeout', '3s');
+    expect(exitCode).toBe(124);
+    expect(stderr).toContain('The time for waiting is up, and the daemon has not answered.');
+  });
+
+  test.each<[string, FakeAnswer | 'hang']>([
+    ['refuses', problem(503, 'redis_away', 'Redis is away')],
+    ['hangs', 'hang'],
+  ])('wait --timeout exits 124 where the daemon %s all the time', async (_what, answer) => {
+    daemon.on('GET /v1/watches/run-1', () => answer);
+    daemon.on('GET /v1/batches/nightly', () => answer);
+    for (const named of [['run-1'], ['--batch', 'nightly']]) {
+      const { exitCode, stdout, stderr } = await wait(...named, '--timeout', '100ms');
+      expect([exitCode, stdout]).toEqual([124, '']);
+      expect(stderr).toContain('The time for waiting is up, and the daemon has not answered.');
+    }
+  });
+
+  test('wait does not ask again what the daemon refuses for good', async () => {
+    daemon.on('GET /v1/watches/run-1', problem(403, 'forbidden', 'not for this token'));
+    expect(await wait('run-1')).toMatchObject({ exitCode: 5 });
+    expect(daemon.requests).toHaveLength(1);
+  });
+
   test('wait cannot tell when the daemon is away for too long', async () => {
     serve(sampleWatch());
     const { result } = await settle({ patienceMs: 100 }, async (views) => {
@@ -526,24 +582,26 @@ function readers(outcome: PollResult) {
   return { state, local: { createRunReader } };
 }
 
+const NIGHTLY: OneBatchView = {
+  id: 'bat_1',
+  name: 'nightly',
+  sources: null,
+  state: 'open',
+  closed_by: null,
+  total: 1,
+  expected: null,
+  max_failed: null,
+  by_status: { completed: 1 },
+  failed: [],
+  endpoints: null,
+  webhook: null,
+  created_at: '2025-05-04T09:00:00.000Z',
+  failed_at: null,
+  completed_at: null,
+};
+
 describe('waiting for a batch', () => {
-  const batch: OneBatchView = {
-    id: 'bat_1',
-    name: 'nightly',
-    sources: null,
-    state: 'open',
-    closed_by: null,
-    total: 1,
-    expected: null,
-    max_failed: null,
-    by_status: { completed: 1 },
-    failed: [],
-    endpoints: null,
-    webhook: null,
-    created_at: '2025-05-04T09:00:00.000Z',
-    failed_at: null,
-    completed_at: null,
-  };
+  const batch = NIGHTLY;
 
   test.each<[string, FakeAnswer | 'cut' | 'hang']>([
     ['a daemon that is away', 'cut'],
@@ -568,6 +626,24 @@ describe('waiting for a batch', () => {
       batch: { name: 'nightly', state: 'open' },
       results: [{ run_id: 'run-1', result: 'completed' }],
     });
+  });
+});
+
+describe('waiting for a batch that is looked up', () => {
+  test.each<[string, FakeAnswer | 'cut']>([
+    ['the connection breaks', 'cut'],
+    ['the daemon answers 503', problem(503, 'redis_away', 'Redis is away')],
+  ])('wait --batch goes on where %s at first, and says so', async (_what, answer) => {
+    const ended = settledWatch('run-1', 'completed');
+    serve(ended);
+    const batch = { ...NIGHTLY, state: 'closed' as const, closed_by: 'closed' as const };
+    const answers = [answer];
+    daemon.on('GET /v1/batches/nightly', () => answers.shift() ?? { status: 200, body: batch });
+    daemon.on('GET /v1/batches/bat_1', { status: 200, body: batch });
+    daemon.on('GET /v1/watches', { status: 200, body: { data: [ended], next_cursor: null } });
+    const { exitCode, stderr } = await wait('--batch', 'nightly');
+    expect(exitCode).toBe(0);
+    expect(stderr).toContain('; asking again for up to 120 s');
   });
 });
 

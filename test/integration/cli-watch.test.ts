@@ -9,6 +9,7 @@ import { tempDir } from '../support/daemon-process.ts';
 import {
   problem,
   startFakeDaemon,
+  type FakeAnswer,
   type FakeDaemon,
   type FakeRequest,
 } from '../support/fake-daemon.ts';
@@ -276,6 +277,27 @@ describe('runwatch watch', () => {
     expect(result.exitCode).toBe(1);
     expect(result.stdout).toBe('run-1 failed\n');
     expect(result.stderr).toContain('watching run-1');
+  });
+
+  test.each<[string, FakeAnswer | 'cut']>([
+    ['the connection breaks', 'cut'],
+    ['the daemon answers 500', problem(500, 'internal', 'an unexpected error')],
+    ['the daemon answers 503', problem(503, 'redis_away', 'Redis is away')],
+  ])('watch --wait registers and looks up again where %s at first', async (_what, answer) => {
+    const accepted = { status: 200, body: { results: [{ run_id: 'run-1', status: 200 }] } };
+    const registering = [answer];
+    daemon.on('POST /v1/watches/batch', () => registering.shift() ?? accepted);
+    const looking = [answer];
+    const nothing = { status: 200, body: { data: [], more: false, tried: [] } };
+    daemon.on('GET /v1/lookup', () => looking.shift() ?? nothing);
+    daemon.on('GET /v1/watches/run-1', { status: 200, body: settledWatch('run-1', 'failed') });
+    const result = await runCli(['watch', 'run-1', '--wait'], {
+      env: { RUNWATCH_URL: daemon.url },
+      patienceMs: 120_000,
+    });
+    expect([result.exitCode, result.stdout]).toEqual([1, 'run-1 failed\n']);
+    expect(result.stderr.match(/; asking again for up to 120 s\n/g)).toHaveLength(1);
+    expect([registering, looking]).toEqual([[], []]);
   });
 
   test('watch --wait with a timeout of weeks waits until the watch expires', async () => {

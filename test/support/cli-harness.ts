@@ -18,6 +18,8 @@ interface HarnessOptions {
   now?: () => number;
   /** How long to wait for a daemon that does not listen yet. */
   startupMs?: number;
+  /** For how long a verb that waits asks a daemon again that does not answer. */
+  patienceMs?: number;
 }
 
 /** A run of the program inside the test's process, with its output so far. */
@@ -45,6 +47,7 @@ export function startCli(args: string[], options: HarnessOptions = {}): CliRun {
     now: options.now ?? (() => NOW),
     random: () => 0,
     startupMs: options.startupMs ?? 0,
+    patienceMs: options.patienceMs ?? 0,
   });
   const local = Object.assign(new LocalVerbs(cli), MISSING, options.local);
   return {

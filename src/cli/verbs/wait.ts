@@ -1,3 +1,4 @@
+import type { RunRef } from '../../client/client.ts';
 import { DEFAULT_POLICY } from '../../core/watch/observation.ts';
 import { RunwatchError } from '../../core/errors.ts';
 import type { CommandLine } from '../command-line.ts';
@@ -11,6 +12,7 @@ import { plain } from '../render/text.ts';
 import { note } from '../report.ts';
 import { resolveKnownRuns } from '../resolve.ts';
 import { isUrl, readGoodRunIds } from '../run-ids.ts';
+import { Patience } from '../wait/patience.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { createDirectObserver } from '../wait/direct-account.ts';
@@ -105,40 +107,54 @@ async function wait(
   const runIds = await readGoodRunIds(ids, flags.file, cli);
   const request = { ids: runIds, flags };
   if (isDirect) return waitDirectly(cli, local, request);
-  const absence = await daemonAbsence(cli, request);
-  if (absence === null) {
-    const resolver = { client: await cli.connectQuietly(flags), cli, source: flags.source };
-    const known = await resolveKnownRuns(runIds, resolver);
-    return waitThroughDaemon(known, cli, flags, { timeoutMs: flags.timeout });
-  }
-  if (flags.source !== undefined || cli.env.noxusApiKey() === undefined) {
-    throw new RunwatchError(`${absence.message}, or NOXUS_API_KEY to ask Noxus itself`, {
-      code: absence.code,
-      cause: absence,
-    });
+  const patience = new Patience(cli, flags.timeout);
+  const known = await patience.lookUp(() => knownRuns(cli, request, patience));
+  if (typeof known === 'number') return known;
+  if (known !== null) {
+    return waitThroughDaemon(known, cli, flags, { timeoutMs: patience.leftMs() });
   }
   note(cli.io.stderr, `No daemon answers; asking ${cli.env.noxusBaseUrl} directly.`);
   return waitDirectly(cli, local, request);
 }
 
-/** Why no daemon can be asked; null when one answers, whatever it says. */
-async function daemonAbsence(
+/** The runs that are meant; null where no daemon answers, and Noxus can be asked instead. */
+async function knownRuns(
   cli: CommandLine,
   { ids, flags }: WaitRequest,
-): Promise<RunwatchError | null> {
+  patience: Patience,
+): Promise<RunRef[] | null> {
+  const { signal } = patience;
+  const canAskNoxus = flags.source === undefined && cli.env.noxusApiKey() !== undefined;
+  const client = await cli.connect(flags, { signal, ...(canAskNoxus && { startupMs: 0 }) });
   const [runId] = ids;
-  if (runId === undefined) return null;
-  try {
-    // Where Noxus can be asked instead, no daemon is waited for.
-    const canAskNoxus = flags.source === undefined && cli.env.noxusApiKey() !== undefined;
-    const client = await cli.connect(flags, canAskNoxus ? { startupMs: 0 } : {});
-    if (isUrl(runId)) await client.lookup({ q: runId, limit: 1 });
-    else await client.getWatch({ runId, source: flags.source });
-    return null;
-  } catch (error) {
-    if (error instanceof RunwatchError && error.code === 'daemon_unreachable') return error;
-    throw error;
-  }
+  const reach = async () => {
+    if (runId === undefined) return true;
+    try {
+      if (isUrl(runId)) await client.lookup({ q: runId, limit: 1 });
+      else await client.getWatch({ runId, source: flags.source });
+      return true;
+    } catch (error) {
+      if (canAskNoxus && isUnreachable(error)) return false;
+      throw error;
+    }
+  };
+  const isReached = await patience.through(reach).catch((error: unknown) => {
+    throw isUnreachable(error) && !canAskNoxus ? withoutKey(error) : error;
+  });
+  if (!isReached) return null;
+  const resolver = { client: patience.client(client), cli, source: flags.source };
+  return resolveKnownRuns(ids, resolver);
+}
+
+function isUnreachable(error: unknown): error is RunwatchError {
+  return error instanceof RunwatchError && error.code === 'daemon_unreachable';
+}
+
+function withoutKey(absence: RunwatchError): RunwatchError {
+  return new RunwatchError(`${absence.message}, or NOXUS_API_KEY to ask Noxus itself`, {
+    code: absence.code,
+    cause: absence,
+  });
 }
 
 async function waitDirectly(

@@ -18,6 +18,7 @@ import { resolveKnownRuns } from '../resolve.ts';
 import { badRunIds, readRunIds } from '../run-ids.ts';
 import { daemonCommand, type DaemonFlags } from '../verb.ts';
 import { waitThroughDaemon } from '../wait/daemon-account.ts';
+import { Patience } from '../wait/patience.ts';
 import { CANNOT_TELL_EXIT } from '../wait/verdict.ts';
 
 interface WatchFlags extends DaemonFlags {
@@ -90,7 +91,7 @@ async function watchRuns(cli: CommandLine, args: string[], flags: WatchFlags): P
   if (flags.open === true && flags.batch === undefined) throw usageError('--open needs --batch');
   const webhook = await webhookOf(flags);
   const given = await readTargets(cli, args, flags);
-  const client = await cli.connect(flags);
+  const client = await clientOf(cli, flags);
   const runs = await resolveKnownRuns(given, { client, cli, source: flags.source, writes: flags });
   const watches = runs.map((run) => bodyOf(run, { flags, webhook }));
   const report = createReport(runs.length, reportOutput(cli, flags), cli.io.stderr);
@@ -109,6 +110,12 @@ async function watchRuns(cli: CommandLine, args: string[], flags: WatchFlags): P
   if (flags.json === true) writeJson(cli.io.stdout, { results });
   await reportFirstTrouble(client, results, cli);
   return exitCodeOfResults(results);
+}
+
+/** What waits for the runs does not end with one request that fails. */
+async function clientOf(cli: CommandLine, flags: WatchFlags): Promise<DaemonClient> {
+  const client = await cli.connect(flags);
+  return flags.wait === true ? new Patience(cli).client(client) : client;
 }
 
 function exitCodeOfResults(results: readonly BatchResult[]): number {

@@ -10,6 +10,7 @@ import { usageError } from '../exit.ts';
 import { count, plain } from '../render/text.ts';
 import { note } from '../report.ts';
 import { settleThroughDaemon, type DaemonWaitFlags } from './daemon-account.ts';
+import { Patience } from './patience.ts';
 import { printResults } from './wait.ts';
 
 interface BatchWaitFlags extends DaemonWaitFlags {
@@ -20,17 +21,19 @@ interface BatchWaitFlags extends DaemonWaitFlags {
 /** Between two reads of a batch of which all runs have ended, ms. */
 const REREAD_MS = 2_000;
 
-/** For how long a daemon that does not answer is asked again, ms. */
-const PATIENCE_MS = 120_000;
-
 /** Waits for the runs of a batch, also those that join meanwhile, until no more can join. */
 export async function waitForBatch(
   cli: CommandLine,
   flags: BatchWaitFlags,
   named: string,
 ): Promise<number> {
-  const first = await batchOf(await cli.connect(flags), named);
-  const wait = new BatchWait(cli, flags, first);
+  const patience = new Patience(cli, flags.timeout);
+  const first = await patience.lookUp(async () => {
+    const client = await cli.connect(flags, { signal: patience.signal });
+    return patience.through(() => batchOf(client, named));
+  });
+  if (typeof first === 'number') return first;
+  const wait = new BatchWait(cli, { flags, patience }, first);
   const { batch, verdict } = await wait.done();
   const about = { name: first.name, state: batch.state, verdict };
   return printResults(wait.results, { cli, json: flags.json === true, batch: about });
@@ -52,11 +55,7 @@ class BatchWait {
   readonly results: SettledRun[] = [];
   readonly #cli: CommandLine;
   readonly #flags: BatchWaitFlags;
-  readonly #endsAt: number;
-  /** Aborts when the time for the wait is up. */
-  readonly #deadline: AbortSignal | undefined;
-  /** Ends requests and pauses: Ctrl-C, or the deadline. */
-  readonly #signal: AbortSignal;
+  readonly #patience: Patience;
   /** Ends the waits for runs that a wait for any has no use for. */
   readonly #ends = new AbortController();
   /** Waits for runs that go on while others may join; with `any` alone. */
@@ -66,14 +65,15 @@ class BatchWait {
   #batch: OneBatchView;
   #isNoted = false;
 
-  constructor(cli: CommandLine, flags: BatchWaitFlags, batch: OneBatchView) {
-    const { timeout } = flags;
+  constructor(
+    cli: CommandLine,
+    { flags, patience }: { flags: BatchWaitFlags; patience: Patience },
+    batch: OneBatchView,
+  ) {
     this.#cli = cli;
     this.#flags = flags;
+    this.#patience = patience;
     this.#batch = batch;
-    this.#endsAt = performance.now() + (timeout ?? Infinity);
-    this.#deadline = timeout === undefined ? undefined : AbortSignal.timeout(timeout);
-    this.#signal = AbortSignal.any([cli.signal, ...(this.#deadline ? [this.#deadline] : [])]);
   }
 
   async done(): Promise<BatchEnd> {
@@ -81,7 +81,7 @@ class BatchWait {
       const verdict = await this.#follow();
       return { batch: this.#batch, verdict };
     } catch (error) {
-      if (this.#deadline?.aborted !== true || this.#cli.signal.aborted) throw error;
+      if (!this.#patience.isOver) throw error;
       // These end in time of their own accord.
       if (this.#going.length > 0) this.results.push(...(await Promise.race(this.#going)));
       return { batch: this.#batch, verdict: 'timed_out' };
@@ -91,10 +91,11 @@ class BatchWait {
   }
 
   async #follow(): Promise<VerdictKind | null> {
-    const client = await this.#cli.connectQuietly(this.#flags, { signal: this.#signal });
+    const patience = this.#patience;
+    const client = await this.#cli.connectQuietly(this.#flags, { signal: patience.signal });
     for (let listed = -1; ;) {
       // Before its runs: once it is closed, no other joins.
-      const batch = await this.#patiently(() => batchOf(client, this.#batch.id));
+      const batch = await patience.through(() => batchOf(client, this.#batch.id));
       this.#batch = batch;
       const isKnown = batch.state === 'open' && batch.total === listed;
       const fresh = isKnown ? [] : await this.#joined(client);
@@ -109,7 +110,7 @@ class BatchWait {
       }
       if (batch.state !== 'open') return this.#verdictOn(batch);
       this.#noteOpen(batch);
-      await this.#pause(REREAD_MS);
+      await patience.pause(REREAD_MS);
     }
   }
 
@@ -126,7 +127,7 @@ class BatchWait {
     }
     if (this.#going.length === 0) return [];
     const over = new AbortController();
-    const signal = AbortSignal.any([this.#signal, over.signal]);
+    const signal = AbortSignal.any([this.#patience.signal, over.signal]);
     const pause = async () => {
       await sleep(REREAD_MS, undefined, { signal });
       return [];
@@ -139,10 +140,8 @@ class BatchWait {
   }
 
   #settle(runs: readonly RunRef[]): Promise<SettledRun[]> {
-    const leftMs = this.#leftMs();
-    const timeoutMs = leftMs === Infinity ? undefined : Math.max(1, Math.ceil(leftMs));
     return settleThroughDaemon(runs, this.#cli, this.#flags, {
-      timeoutMs,
+      timeoutMs: this.#patience.leftMs(),
       // A cancelled or expired member has ended; registered again, it would be active.
       registers: false,
       signal: AbortSignal.any([this.#cli.signal, this.#ends.signal]),
@@ -154,7 +153,7 @@ class BatchWait {
   /** Runs that were not waited for yet. */
   async #joined(client: RunwatchClient): Promise<RunRef[]> {
     const query = { batch: this.#batch.id, source: this.#flags.source };
-    const { data } = await this.#patiently(() =>
+    const { data } = await this.#patience.through(() =>
       collectPages((page) => client.listWatches({ ...query, ...page }), Infinity),
     );
     return data.flatMap(({ run_id: runId, source }) => {
@@ -192,28 +191,6 @@ class BatchWait {
     const until = 'until it is closed, or none was active for an hour';
     const text = `The batch ${plain(name)} is open (${sofar}): waiting for others, ${until}.`;
     note(this.#cli.io.stderr, text);
-  }
-
-  #leftMs(): number {
-    return this.#endsAt - performance.now();
-  }
-
-  async #pause(ms: number): Promise<void> {
-    await sleep(ms, undefined, { signal: this.#signal });
-  }
-
-  /** Reads again where the daemon does not answer, for as long as its patience and the wait reach. */
-  async #patiently<Found>(read: () => Promise<Found>): Promise<Found> {
-    const until = performance.now() + PATIENCE_MS;
-    for (;;) {
-      try {
-        return await read();
-      } catch (error) {
-        const mayPass = error instanceof RunwatchError && error.retriable;
-        if (!mayPass || performance.now() >= until) throw error;
-      }
-      await this.#pause(REREAD_MS);
-    }
   }
 }
 
