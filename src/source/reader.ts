@@ -14,6 +14,7 @@ import {
   answerAboutRun,
   type SourceAnswer,
 } from '../core/source/throttle.ts';
+import { isAborted } from '../deadline.ts';
 import type { Source } from './source.ts';
 
 /** The least time between two probes that nothing has claimed, ms. */
@@ -75,7 +76,9 @@ export class SourceReader {
     const { process, limiter } = this.source;
     if (!this.canProbe || process.monotonic() < this.notBefore) return;
     this.notBefore = process.monotonic() + ASK_EVERY_MS;
-    this.probeOnce().catch(limiter.onError);
+    this.probeOnce().catch((error: unknown) => {
+      if (!isAborted(error)) limiter.onError(error);
+    });
   }
 
   /** Probes the source with the caller's permit. */

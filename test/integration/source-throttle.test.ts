@@ -211,6 +211,7 @@ describe('a probe that nothing has claimed', () => {
   /** A source that one process probes. @param answer gives that of each probe */
   function probed(answer: NonNullable<SourcePort['probe']>) {
     const clock = { backMs: 0, monotonic: 0 };
+    const lines: string[] = [];
     const name = `probed-${(names += 1)}`;
     const budgets: Pick<BudgetStore, 'admit' | 'giveBack'> = {
       admit: (...request) => stores.budgets.admit(...request),
@@ -219,7 +220,7 @@ describe('a probe that nothing has claimed', () => {
     const process = testProcess({
       config,
       stores: { sources: stores.sources, budgets },
-      log: pino({ level: 'silent' }),
+      log: pino({}, { write: (line: string) => void lines.push(line) }),
       now: () => Date.now() - clock.backMs,
       monotonic: () => clock.monotonic,
       newToken: tokensOf(name),
@@ -235,6 +236,7 @@ describe('a probe that nothing has claimed', () => {
     return {
       name,
       clock,
+      lines,
       budgets,
       judge,
       limiter,
@@ -270,6 +272,16 @@ describe('a probe that nothing has claimed', () => {
       expect(wasHeld).toEqual([true]);
     },
   );
+
+  test('a probe that is given up as the process stops is no fault', async () => {
+    const { name, lines, reader, asked, isHeld } = probed(async () => {
+      throw new RunwatchError('the read was given up', { code: 'aborted' });
+    });
+    await closeSource(stores.sources, name, Date.now());
+    reader.probeSoon();
+    await waitFor(async () => asked() === 1 && !(await isHeld()));
+    expect(lines).toEqual([]);
+  });
 
   test('a permit that comes too late for a probe holds up no other one', async () => {
     const { name, limiter, clock, budgets, isHeld } = probed(async () => ({ kind: 'answered' }));
