@@ -353,7 +353,7 @@ export class AlertEngine {
       const { read, others } = await this.readWithOthers(key);
       const open = read.get(key)?.group?.open ?? null;
       if (open === null || open.alert.id !== (id ?? open.alert.id)) return null;
-      const work = await alerts.seen();
+      const work = await alerts.seen(this.seen());
       const judgement = await this.judgement(work, { read, names: [] });
       const isConfigured = [key, ...others].every((one) => judgement.act(one, what(work.now)));
       if (!isConfigured) return 'unconfigured';
@@ -673,7 +673,7 @@ export class AlertEngine {
         return group === null || (group.kind !== 'absent' && group.open === null);
       });
       if (missing.length === 0) return;
-      const work = await alerts.seen();
+      const work = await alerts.seen(this.seen());
       const judgement = await this.judgement(work, { read, names: [] });
       for (const { rule, labels } of missing) judgement.begin(rule, labels);
       if (await this.commit(judgement, { token: null, read, now: work.now })) return;

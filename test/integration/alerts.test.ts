@@ -802,6 +802,23 @@ describe('silences, absence and deadlines in Redis', () => {
     expect(await told()).toEqual(['alert.firing']);
   });
 
+  test('idle seconds before a rule was taken do not make up for those in which its source was in doubt', async () => {
+    await end('run.failed');
+    await live(2 * MINUTE);
+    await setClock(now + 14 * SECOND);
+    const condition = { kind: 'absent', event: 'run.completed', withinMs: MINUTE } as const;
+    const when = { workflow_id: ['wf-2'] };
+    use(aRule({ name: 'missing', condition, events: [], when, groupWaitMs: 0, notify: ['late'] }));
+    const judging = await engine();
+    await judging.apply();
+    await live(20 * SECOND, judging);
+    await live(12 * SECOND, await engine({ inDoubt: async () => new Set(['default']) }));
+    await live(35 * SECOND, judging);
+    expect(await told('late')).toEqual([]);
+    await live(10 * SECOND, judging);
+    expect(await told('late')).toEqual(['alert.firing']);
+  });
+
   test('an absence is waited for across a restart, and the time between does not count', async () => {
     const condition = { kind: 'absent', event: 'run.completed', withinMs: HOUR } as const;
     use(aRule({ condition, events: [], when: { workflow_id: ['wf-1'] }, groupWaitMs: 0 }));

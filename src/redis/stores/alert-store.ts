@@ -294,13 +294,20 @@ export class AlertStore {
     };
   }
 
-  /** The store's time, and for how long sources were seen. */
-  async seen(): Promise<Pick<AlertWork, 'now' | 'seenMs'>> {
+  /**
+   * The store's time, and for how long sources were seen.
+   * @param sources those that this process sees: what the next {@link take} will count for them counts
+   */
+  async seen(sources: readonly string[]): Promise<Pick<AlertWork, 'now' | 'seenMs'>> {
     const [now, times] = await Promise.all([
       storeNow(this.redis, this.keys),
       this.redis.hgetall(this.keys.alertSeen),
     ]);
-    return { now, seenMs: seenOf(Object.entries(times)) };
+    const seenMs = seenOf(Object.entries(times));
+    const gapMs = Math.max(0, now - Number(times['at'] ?? now));
+    if (gapMs > LONGEST_GAP_MS) return { now, seenMs };
+    for (const source of sources) seenMs.set(source, (seenMs.get(source) ?? 0) + gapMs);
+    return { now, seenMs };
   }
 
   /** Adds what rules have to judge, beside any change of a watch. */
