@@ -1,6 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { RequestError } from 'got';
-import { messageOf, RunwatchError } from '../../core/errors.ts';
+import { isNetworkError, messageOf, RunwatchError } from '../../core/errors.ts';
 import type { RunwatchClient } from '../../client/client.ts';
 import type { CommandLine } from '../command-line.ts';
 import { note } from '../report.ts';
@@ -10,7 +9,7 @@ import { exitCodeOfVerdict } from './verdict.ts';
 const AGAIN_MS = 2_000;
 
 /** Of connections, where nothing listens or the host is unknown: after the wait of a start, that is a mistake. */
-const NOBODY_THERE = new Set<unknown>(['ECONNREFUSED', 'ENOTFOUND']);
+const NOBODY_THERE = new Set(['ECONNREFUSED', 'ENOTFOUND']);
 
 /** What a wait may take: its own time, and how long a daemon that does not answer is asked again. */
 export class Patience {
@@ -85,7 +84,7 @@ export class Patience {
 
   private mayPass(error: unknown): error is RunwatchError {
     if (!(error instanceof RunwatchError)) return false;
-    this.wasThere ||= !(error.cause instanceof RequestError && NOBODY_THERE.has(error.cause.code));
+    this.wasThere ||= !(isNetworkError(error.cause) && NOBODY_THERE.has(error.cause.code));
     return error.retriable && this.wasThere;
   }
 
