@@ -9,6 +9,7 @@ import { startSimulator, type Simulator } from '../../src/simulator/server.ts';
 import { runCli } from '../support/cli-harness.ts';
 import { readAll, type DeliveryJson } from '../support/daemon-listings.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
+import { startSmtpServer } from '../support/services/smtp.ts';
 import { dumpRedis } from '../support/dump-redis.ts';
 import { startPrivateRedis, type PrivateRedis } from '../support/redis.ts';
 import { waitFor } from '../support/wait-for.ts';
@@ -30,6 +31,9 @@ type Name = keyof typeof ANSWERS;
 
 const NAMES = Object.keys(ANSWERS) as Name[];
 
+/** A mail server that does not know one of the recipients. */
+let mails: Awaited<ReturnType<typeof startSmtpServer>>;
+
 let redis: PrivateRedis;
 let noxus: Simulator;
 let daemon: DaemonProcess;
@@ -43,6 +47,10 @@ beforeAll(async () => {
     const respond = () => ANSWERS[name]((nth += 1));
     receivers.set(name, await startReceiver({ secrets: [OLD_SECRET], respond }));
   }
+  mails = await startSmtpServer();
+  mails.answerBy(() =>
+    mails.commands.at(-1) === 'RCPT TO:<left@example.com>' ? '550 5.1.1 no such user' : null,
+  );
   daemon = await startDaemonProcess({
     env: {
       REDIS_URL: `unix://${redis.url}`,
@@ -56,19 +64,28 @@ beforeAll(async () => {
           rate_limit: { requests: 1_000, per: '1s' },
         },
       },
-      endpoints: Object.fromEntries(
-        NAMES.map((name) => [
-          name,
-          {
-            type: 'webhook',
-            url: receivers.get(name)?.url,
-            secret: OLD_SECRET,
-            retry: ['100ms'],
-            // Of system events an endpoint gets those that it names.
-            ...(name === 'operators' && { events: ['endpoint.*', 'delivery.exhausted'] }),
-          },
-        ]),
-      ),
+      endpoints: {
+        ...Object.fromEntries(
+          NAMES.map((name) => [
+            name,
+            {
+              type: 'webhook',
+              url: receivers.get(name)?.url,
+              secret: OLD_SECRET,
+              retry: ['100ms'],
+              // Of system events an endpoint gets those that it names.
+              ...(name === 'operators' && { events: ['endpoint.*', 'delivery.exhausted'] }),
+            },
+          ]),
+        ),
+        mail: {
+          type: 'email',
+          host: mails.host,
+          port: mails.port,
+          from: 'runwatch@example.com',
+          to: ['ops@example.com', 'left@example.com'],
+        },
+      },
       egress: { allow: ['127.0.0.1/32'] },
     },
   });
@@ -76,7 +93,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await stopAll([daemon]);
-  await Promise.all([...receivers.values()].map((receiver) => receiver.close()));
+  await Promise.all([mails, ...receivers.values()].map((receiver) => receiver.close()));
   await noxus.close();
   await redis.stop();
 });
@@ -100,14 +117,14 @@ async function endpoint(name: Name): Promise<EndpointJson> {
 }
 
 /** Deliveries to an endpoint in a state, the newest first. */
-const deliveriesTo = (name: Name, state: string) =>
+const deliveriesTo = (name: string, state: string) =>
   readAll<DeliveryJson & { created_at: string }>(
     daemon,
     `/v1/deliveries?endpoint=${name}&state=${state}`,
   );
 
 /** Notifies one endpoint of a failed run. @returns the delivery, once it has a state */
-async function tell(name: Name, state: string): Promise<DeliveryJson & { created_at: string }> {
+async function tell(name: string, state: string): Promise<DeliveryJson & { created_at: string }> {
   const { id } = noxus.add({ steps: [{ after_ms: 0, status: 'failed' }] });
   await daemon.api('/v1/watches', { run_id: id, endpoints: [name] });
   return waitFor(
@@ -307,6 +324,30 @@ describe('delivery with two attempts', () => {
     );
     expect((await endpoint('flaky')).counts).toMatchObject({ delivered: 1, pending: 0 });
   });
+});
+
+test('a mail that one of its recipients does not get is delivered once, and log, metrics and delivery name that one', async () => {
+  const { id } = await tell('mail', 'delivered');
+  const error = {
+    code: 'recipients_refused',
+    message:
+      '127.0.0.1 took the mail, but refused 1 of 2 recipients: left@example.com (550 5.1.1 no such user)',
+  };
+  const { body } = await daemon.api(`/v1/deliveries/${id}`);
+  expect(body).toMatchObject({
+    state: 'delivered',
+    attempt_count: 1,
+    next_attempt_at: null,
+    attempts: [{ status: 250, error }],
+  });
+  const line = await waitFor(() => daemon.log().find((one) => one['delivery_id'] === id));
+  expect(line).toMatchObject({ level: 'warn', msg: 'delivery', state: 'delivered', error });
+  const counted =
+    /^runwatch_endpoint_attempts_total\{endpoint="mail",result="recipients_refused"\} 1$/m;
+  // Metrics are made once a second at most.
+  await waitFor(async () => counted.test(await (await fetch(`${daemon.url}/metrics`)).text()));
+  expect((await cli('deliveries', id)).stdout).toContain('left@example.com (550 5.1.1 no');
+  expect(mails.mails.map(({ to }) => to)).toEqual([['ops@example.com']]);
 });
 
 test('the webhook of a batch that answered 410 is tested and resumed by its masked URL, and takes its events again', async () => {

@@ -134,6 +134,29 @@ describe('what an SMTP server answers', () => {
     expect(server.mails).toEqual([]);
   });
 
+  test('a mail that is taken for some recipients alone says for which it was refused, and why', async () => {
+    const to = ['ops@example.com', 'left@example.com', 'full@example.com'];
+    const refusals = { left: '550 5.1.1 no such user', full: '452 4.2.2 mailbox full' };
+    server.answerBy((command) => {
+      const line = server.commands.at(-1) ?? '';
+      const [, reply] = Object.entries(refusals).find(([name]) => line.includes(`<${name}@`)) ?? [];
+      return command === 'RCPT' && reply !== undefined ? reply : null;
+    });
+    expect(await send(sampleEvent('run.failed'), { to })).toMatchObject({
+      kind: 'delivered',
+      attempt: {
+        status: 250,
+        response: '250 2.0.0 queued as 1',
+        error: {
+          code: 'recipients_refused',
+          message:
+            '127.0.0.1 took the mail, but refused 2 of 3 recipients: left@example.com (550 5.1.1 no such user), full@example.com (452 4.2.2 mailbox full)',
+        },
+      },
+    });
+    expect(server.mails.map((mail) => mail.to)).toEqual([['ops@example.com']]);
+  });
+
   test('a refused login is tried again, and does not show the password', async () => {
     const auth = { user: 'runwatch', pass: 'secret-of-smtp' };
     server.answerBy((one) => (one === 'AUTH' ? '535 5.7.8 secret-of-smtp is wrong' : null));

@@ -499,3 +499,16 @@ test('explain_run lists the newest of many lines, and says how many it leaves ou
   expect(lines).toHaveLength(64);
   expect(lines).toContain('(44 earlier lines are left out)');
 });
+
+test('a message that did not reach all of its recipients was taken in part', () => {
+  const error = { code: 'recipients_refused', message: 'refused 1 of 2 recipients' };
+  const tried = { at: SINCE, status: 250, error, duration_ms: 12 };
+  const mailed = sampleDelivery({ endpoint: 'mail', state: 'delivered', last: tried });
+  const shown = deliveryText({ ...mailed, attempts: [] }, DASHBOARD);
+  expect(shown).toContain('was taken in part (250): "refused 1 of 2 recipients" in 12ms');
+  const timed = { ...mailed, relay_ms: 1, receiver_ms: 12, attempts: [tried] };
+  const timeline = { ...aTimeline(1), deliveries: [timed] };
+  expect(explainRun(sampleWatch(), timeline, DASHBOARD)).toContain(
+    'mail took run.completed in part: "refused 1 of 2 recipients" (12ms)',
+  );
+});

@@ -1,4 +1,5 @@
 import { isRunEvent, type TimelineView, type WatchView } from '../../client/types.ts';
+import { isPartial } from '../../core/delivery/delivery.ts';
 import { percentText } from '../../core/run/snapshot.ts';
 import { count, lasting } from '../render/text.ts';
 import { quoted, statusWord, summaryOf, whereText } from './texts.ts';
@@ -112,11 +113,19 @@ function deliveryLines(delivery: Delivery): Line[] {
   }
   return attempts.map(({ at, error, duration_ms: took }, index): Line => {
     const isLast = index === attempts.length - 1;
-    const result =
-      error === null ? `${endpoint} took ${type}` : `${endpoint} failed: ${quoted(error.message)}`;
     const left = isLast ? `; the delivery ${id} is ${state}` : '';
-    return { at, text: `${result} (${lasting(took)})${left}` };
+    return { at, text: `${resultText(endpoint, type, error)} (${lasting(took)})${left}` };
   });
+}
+
+function resultText(
+  endpoint: string,
+  type: string,
+  error: Delivery['attempts'][number]['error'],
+): string {
+  if (error === null) return `${endpoint} took ${type}`;
+  const result = isPartial(error) ? `${endpoint} took ${type} in part` : `${endpoint} failed`;
+  return `${result}: ${quoted(error.message)}`;
 }
 
 function pollsOf({ polls }: TimelineView): string {

@@ -14,6 +14,7 @@ import type {
 import { withoutEndSlash } from '../../core/end-slash.ts';
 import { suppressedText } from '../../core/alert/suppression.ts';
 import { visibleLine } from '../../core/control-characters.ts';
+import { isPartial } from '../../core/delivery/delivery.ts';
 import { dashboardUrl } from '../../core/run/links.ts';
 import { nodesText } from '../../core/run/nodes.ts';
 import { isKnownStatus, percentText } from '../../core/run/snapshot.ts';
@@ -310,9 +311,9 @@ type Tried = NonNullable<DeliveryView['last']>;
 
 function attemptText({ status, error, duration_ms: took }: Tried): string {
   const answered = status === null ? '' : ` (${status})`;
-  const result =
-    error === null ? `was taken${answered}` : `failed${answered}: ${quoted(error.message)}`;
-  return `${result} in ${lasting(took)}`;
+  if (error === null) return `was taken${answered} in ${lasting(took)}`;
+  const result = isPartial(error) ? 'was taken in part' : 'failed';
+  return `${result}${answered}: ${quoted(error.message)} in ${lasting(took)}`;
 }
 
 /** Most attempts that are listed. */

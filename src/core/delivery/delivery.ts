@@ -22,7 +22,7 @@ export function noDeliveries(): Record<DeliveryState, number> {
   return { pending: 0, delivered: 0, dead: 0, parked: 0, skipped: 0, superseded: 0 };
 }
 
-/** Why an attempt failed: a stable code and a sentence for people. */
+/** Why an attempt failed, or did not reach all recipients: a stable code and a sentence for people. */
 export interface AttemptError {
   code: string;
   message: string;
@@ -81,6 +81,11 @@ export interface Delivery extends WatchKey {
   createdAt: number;
   deliveredAt: number | null;
   last: Attempt | null;
+}
+
+/** Whether this is about an attempt that delivered, but not to all recipients of its message. */
+export function isPartial({ code }: AttemptError): boolean {
+  return code === 'recipients_refused';
 }
 
 /** Which deliveries are meant; of several values, any. */

@@ -184,21 +184,27 @@ function tlsOf({ ca, certificate, key }: TlsOptions) {
   return { ...(ca && { ca }), ...(certificate && { cert: certificate }), ...(key && { key }) };
 }
 
+/** What the server says of a mail that it took for one recipient at least. */
+interface Taken {
+  response: string;
+  accepted: readonly unknown[];
+  rejectedErrors?:
+    | readonly { recipient?: string | undefined; response?: string | undefined }[]
+    | undefined;
+}
+
 type Sent =
-  | { kind: 'sent'; response: string; rejected: readonly unknown[] }
+  | { kind: 'sent'; taken: Taken }
   | { kind: 'failed'; error: unknown }
   | { kind: 'aborted' };
 
 /** The result of sending a mail, unless the deadline comes first: the library takes no signal. */
-async function untilAborted(
-  sending: Promise<{ response: string; rejected: readonly unknown[] }>,
-  signal: AbortSignal,
-): Promise<Sent> {
+async function untilAborted(sending: Promise<Taken>, signal: AbortSignal): Promise<Sent> {
   const aborted = new Promise<Sent>((resolve) => {
     signal.addEventListener('abort', () => resolve({ kind: 'aborted' }), { once: true });
   });
   const sent = sending.then(
-    ({ response, rejected }): Sent => ({ kind: 'sent', response, rejected }),
+    (taken): Sent => ({ kind: 'sent', taken }),
     (error: unknown): Sent => ({ kind: 'failed', error }),
   );
   return Promise.race([sent, aborted]);
@@ -224,9 +230,10 @@ function outcomeOf(sent: Sent, circumstances: Circumstances): AttemptOutcome {
   const shown = (text: string) => responseText(Buffer.from(text), secrets);
   switch (sent.kind) {
     case 'sent': {
-      const others = sent.rejected.length === 0 ? '' : `; refused: ${sent.rejected.join(', ')}`;
-      const response = shown(sent.response + others);
-      return { kind: 'delivered', attempt: attemptOf({ status: codeIn(sent.response), response }) };
+      const { response } = sent.taken;
+      const said = { status: codeIn(response), response: shown(response) };
+      const error = refusedRecipients(sent.taken, mailbox, shown);
+      return { kind: 'delivered', attempt: attemptOf({ ...said, error }) };
     }
     case 'aborted': {
       const seconds = mailbox.timeoutMs / 1_000;
@@ -244,6 +251,31 @@ function outcomeOf(sent: Sent, circumstances: Circumstances): AttemptOutcome {
       return { kind: isFinal(sent.error as SmtpError) ? 'rejected' : 'failed', attempt };
     }
   }
+}
+
+/** The most of a server's word on one recipient, and of what is said of all of them, characters. */
+const MOST_OF_ONE = 100;
+const MOST_OF_ALL = 1_000;
+
+/**
+ * What is wrong with a mail that its server took for some recipients alone; null for nothing. It is not sent again:
+ * recipients that have it would get it twice.
+ */
+function refusedRecipients(
+  { accepted, rejectedErrors: refused = [] }: Taken,
+  { host }: Mailbox,
+  shown: (text: string) => string,
+): AttemptError | null {
+  if (refused.length === 0) return null;
+  const each = refused.map(
+    ({ recipient = '', response = '' }) => `${recipient} (${oneLine(response, MOST_OF_ONE)})`,
+  );
+  const many = `${refused.length} of ${accepted.length + refused.length} recipients`;
+  const who = oneLine(shown(each.join(', ')), MOST_OF_ALL);
+  return {
+    code: 'recipients_refused',
+    message: `${host} took the mail, but refused ${many}: ${who}`,
+  };
 }
 
 function codeIn(response: string): number | null {

@@ -26,9 +26,10 @@ import {
 
 export const deliveryState = z.enum(DELIVERY_STATES).meta({ id: 'DeliveryState' });
 
-const attemptError = z
-  .object({ code: z.string(), message: z.string() })
-  .meta({ id: 'AttemptError', description: 'Why an attempt failed.' });
+const attemptError = z.object({ code: z.string(), message: z.string() }).meta({
+  id: 'AttemptError',
+  description: 'Why an attempt failed, or did not reach all recipients.',
+});
 
 const attemptResult = {
   status: count.nullable().meta({ description: 'The HTTP status; null without one.' }),

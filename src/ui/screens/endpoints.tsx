@@ -250,10 +250,9 @@ function Actions({ endpoint, reload }: { endpoint: Endpoint; reload: () => void 
 async function test(name: string): Promise<void> {
   await act(null, async () => {
     const { delivered, attempt } = await api.testEndpoint(name);
-    if (delivered) say(`${name} took the test in ${lengthText(attempt.duration_ms)}.`);
-    else
-      say(`${name} refused the test: ${attempt.error?.message ?? attempt.status}`, {
-        isError: true,
-      });
+    const { error, status, duration_ms: took } = attempt;
+    const result = delivered ? `took the test in ${lengthText(took)}` : 'refused the test';
+    if (delivered && error === null) say(`${name} ${result}.`);
+    else say(`${name} ${result}: ${error?.message ?? status}`, { isError: true });
   });
 }
