@@ -7,9 +7,10 @@ import { RunwatchError } from '../../core/errors.ts';
 import { usageError } from '../exit.ts';
 import { firstPoll, whyNotPolled } from '../first-poll.ts';
 import { count } from '../render/text.ts';
+import { failureOf } from '../report.ts';
 import { readRun, resolveIds, resolveKnownRuns } from '../resolve.ts';
 import { mapConcurrently, MAX_REQUESTS } from '../verb.ts';
-import { answer, answerInWords, oneOrMore, WRITES } from './answers.ts';
+import { answer, answerInWords, errorText, oneOrMore, WRITES } from './answers.ts';
 import { noDelivery } from './listing-tools.ts';
 import {
   CONFIRMED,
@@ -267,15 +268,21 @@ async function redeliverEach(
     const many = count(found.length, 'delivery', 'deliveries');
     return answerInWords([`This would deliver ${many} again:`, ...lines, UNDONE].join('\n'));
   }
+  // One that fails leaves the others done.
   const done = await mapConcurrently(found, MAX_REQUESTS, async ({ id, endpoint }) => {
-    const sent = await client.redeliver(id);
-    if (sent === null) throw noDelivery(id);
-    return { ...sent, endpoint };
+    try {
+      const sent = await client.redeliver(id);
+      if (sent === null) throw noDelivery(id);
+      const line = `${id} goes out again to ${endpoint} (event ${sent.event_id}).`;
+      return { line, result: { ...sent, endpoint } };
+    } catch (error) {
+      return { line: `${id}: ${errorText(error)}`, result: { id, error: failureOf(error) } };
+    }
   });
-  const lines = done.map(
-    ({ id, endpoint, event_id: event }) => `${id} goes out again to ${endpoint} (event ${event}).`,
-  );
-  return answer([...lines, 'show_delivery says how it fares.'].join('\n'), { results: done });
+  const lines = done.map(({ line }) => line);
+  const results = done.map(({ result }) => result);
+  const said = answer([...lines, 'show_delivery says how it fares.'].join('\n'), { results });
+  return { ...said, isError: results.every((result) => 'error' in result) };
 }
 
 /** Adds the tool that stops runs; it needs a token with the scope admin. */
