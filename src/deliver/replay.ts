@@ -58,11 +58,12 @@ export class Replay {
    */
   async one(id: string, to?: string, audit: AuditRecord | null = null): Promise<string | null> {
     const { deliveries } = this.deliverer.process.stores;
+    let asked: Delivery | undefined;
     for (let tries = 0; tries < TRIES; tries += 1) {
       const stored = await deliveries.get(id);
       if (stored === null) return null;
-      // Another request at the same time has made it due.
-      if (tries > 0 && stored.delivery.urgent) return id;
+      if (isDone(stored.delivery, asked)) return id;
+      asked ??= stored.delivery;
       const isElsewhere = to !== undefined && to !== stored.delivery.endpoint;
       if (isElsewhere) return this.sendElsewhere(stored, to, { audit });
       const isRequeued = await this.sendNow(stored, { audit });
@@ -168,14 +169,15 @@ export class Replay {
     return instead.id;
   }
 
-  /** Again where an attempt changes the delivery that is there already: nothing would be sent by then. */
+  /** Again where a failed attempt changes the delivery that is there already: nothing would be sent by then. */
   private async addOrSend(delivery: Delivery, cause: Cause): Promise<void> {
     const { deliveries, outbox } = this.deliverer.process.stores;
+    let asked: Delivery | undefined;
     for (let tries = 0; tries < TRIES; tries += 1) {
       const there = await deliveries.get(delivery.id);
       if (there === null) return outbox.add([delivery], cause);
-      // Another request at the same time has made it due.
-      if (tries > 0 && there.delivery.urgent) return;
+      if (isDone(there.delivery, asked)) return;
+      asked ??= there.delivery;
       if (await this.sendNow(there, cause)) return;
     }
   }
@@ -234,6 +236,16 @@ export class Replay {
     const { endpoints, now } = this.deliverer.process;
     return { before, after, limits: endpoints.limitsOf(poolOf(after.endpoint)), now: now() };
   }
+}
+
+/**
+ * Whether a redelivery is done since it was asked for: another request has made it due, or an attempt has delivered
+ * what was not delivered then.
+ * @param asked as it was then; undefined at the first look
+ */
+function isDone(now: Delivery, asked: Delivery | undefined): boolean {
+  if (asked === undefined) return false;
+  return now.urgent || (now.state === 'delivered' && asked.state !== 'delivered');
 }
 
 /** Whether it waits by its record: one that has settled since it was found is not sent again for another one. */

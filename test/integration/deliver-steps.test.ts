@@ -952,6 +952,43 @@ describe('redelivering to another endpoint', () => {
   });
 });
 
+describe('redelivery of a delivery that arrives just then', () => {
+  /** Redelivers over a store in which the attempts that are under way succeed right before the step. */
+  function replayAsItArrives(rig: DeliveryRig): Replay {
+    const { outbox } = rig;
+    const disturbed = Object.assign(Object.create(outbox) as typeof outbox, {
+      async requeue(step: Parameters<typeof outbox.requeue>[0]) {
+        for (const one of rig.open()) one.answer('ok');
+        await rig.quiesce();
+        return outbox.requeue(step);
+      },
+    });
+    return rig.replayOver(disturbed);
+  }
+
+  test('a delivery that waited when its redelivery was asked for is not sent again', async () => {
+    const rig = rigOf();
+    const [id = ''] = await planMany(rig, 1);
+    await rig.settle();
+    expect(await replayAsItArrives(rig).one(id)).toBe(id);
+    await rig.answerAll('ok');
+    expect(await rig.get(id)).toMatchObject({ state: 'delivered', attemptCount: 1 });
+    await expectNothingLeft(rig);
+  });
+
+  test('a delivery that waited at the endpoint that it was to go to is not sent again', async () => {
+    const rig = rigOf();
+    const [id = ''] = await planMany(rig, 1);
+    await rig.answerAll('ok');
+    const there = (await rig.replay.one(id, 'audit')) ?? '';
+    await rig.settle();
+    expect(await replayAsItArrives(rig).one(id, 'audit')).toBe(there);
+    await rig.answerAll('ok');
+    expect(await rig.get(there)).toMatchObject({ state: 'delivered', attemptCount: 1 });
+    await expectNothingLeft(rig);
+  });
+});
+
 describe('redelivering a range', () => {
   const going = new AbortController().signal;
 
