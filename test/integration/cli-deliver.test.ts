@@ -145,6 +145,15 @@ describe('runwatch redeliver of a range', () => {
     },
   );
 
+  test.each([
+    [['--to', 'ops'], 'everything waiting, dead or skipped to old by endpoint ops instead'],
+    [['--to', 'ops', '--state', 'dead'], 'everything dead to old by endpoint ops instead'],
+    [['--state', 'pending,parked,dead'], 'everything waiting or dead to old'],
+  ])('redeliver %j asks about the deliveries that are meant: %s', async (flags, words) => {
+    const { stderr } = await cli(['redeliver', '--endpoint', 'old', ...flags], 'y\n');
+    expect(stderr).toBe(`Deliver again ${words}? [y/N] `);
+  });
+
   test.each(['\n', 'n\n', 'yea\n', ''])(
     'redeliver takes the answer %j for no, and does nothing',
     async (typed) => {

@@ -112,9 +112,10 @@ async function redeliverRange(
 
 /** A range in words, for the question before it is redelivered. */
 function inWords({ endpoint, state, since, until, to }: RangeBody): string {
+  const byDefault = to === undefined ? 'dead or skipped' : 'waiting, dead or skipped';
   const states = new Set([state ?? []].flat().map((one) => deliveryText(one)));
   return [
-    state === undefined ? 'everything dead or skipped' : `everything ${[...states].join(' or ')}`,
+    `everything ${state === undefined ? byDefault : [...states].join(' or ')}`,
     endpoint === undefined ? 'to all endpoints and webhooks' : `to ${plain(endpoint)}`,
     since === undefined ? '' : `created since ${since}`,
     until === undefined ? '' : `${since === undefined ? 'created ' : ''}until ${until}`,
