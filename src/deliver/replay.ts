@@ -91,8 +91,10 @@ export class Replay {
     const filter = { ...range, state: state ?? byDefault };
     const created = stores.deliveries.created(withMoments(filter, now()), REQUESTED);
     for await (const found of created) {
-      await stores.outbox.requestReplays(found, to);
-      count += found.length;
+      // What is that endpoint's own does not go there again.
+      const meant = found.filter(({ endpoint }) => endpoint !== to);
+      await stores.outbox.requestReplays(meant, to);
+      count += meant.length;
     }
     this.deliverer.replayRanges();
     return count;

@@ -1177,6 +1177,19 @@ describe('redelivering to another endpoint', () => {
     await expectNothingLeft(rig);
   });
 
+  test("redelivery of a range to another endpoint leaves and does not count what is that endpoint's own", async () => {
+    const rig = rigOf({ retry: [] });
+    const [there = ''] = await rig.plan('run', 'log', ['run.failed']);
+    const [here = ''] = await rig.plan('other-run', 'ops', ['run.failed']);
+    await rig.answerAll('fail');
+    expect(await rig.replay.request({ to: 'log' })).toBe(1);
+    await rig.replay.replayRequested(new AbortController().signal);
+    await rig.answerAll('ok');
+    expect(await rig.states([there, here])).toEqual(['dead', 'dead']);
+    expect(rig.sent.map(({ endpoint }) => endpoint)).toEqual(['log', 'ops', 'log']);
+    await expectNothingLeft(rig);
+  });
+
   test('redelivery to another endpoint does not wait for an attempt in progress', async () => {
     const rig = rigOf();
     const ids = await planMany(rig, 1);

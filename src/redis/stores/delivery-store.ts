@@ -239,11 +239,11 @@ export class DeliveryStore {
     return first?.item.delivery.createdAt ?? null;
   }
 
-  /** Deliveries that were created within a time, the newest first, a chunk of ids at a time. */
+  /** Deliveries that were created within a time, the newest first, a chunk of ids and endpoints at a time. */
   async *created(
     filter: Omit<StoredFilter, 'runs' | 'eventId'>,
     chunk: number,
-  ): AsyncIterable<NumberedId[]> {
+  ): AsyncIterable<(NumberedId & Pick<Delivery, 'endpoint'>)[]> {
     const query = await this.queryOf(filter);
     let from: string | undefined;
     do {
@@ -252,6 +252,7 @@ export class DeliveryStore {
       yield readRows('delivery', rows).map(({ number, item: { delivery } }) => ({
         id: delivery.id,
         number: String(number),
+        endpoint: delivery.endpoint,
       }));
       from = next ?? undefined;
     } while (from !== undefined);
