@@ -193,6 +193,24 @@ describe('alerts in Redis', () => {
     await expectSum();
   });
 
+  test('a process that stops while it claims leaves what it claimed to the next one', async () => {
+    await end('run.failed');
+    const claiming = Object.assign(Object.create(alerts) as AlertStore, {
+      async take(...given: Parameters<AlertStore['take']>) {
+        const work = await alerts.take(...given);
+        stopping.engine.stop();
+        return work;
+      },
+    });
+    const stopping: Alerting = alertingOf({ alerts: claiming });
+    expect(await stopping.engine.judge()).toBeNull();
+    expect(await redis.llen(keys.alertInbox)).toBe(1);
+    await stopping.stop({ force: false });
+    await wait(MINUTE);
+    expect(await told()).toEqual(['alert.firing']);
+    await expectSum();
+  });
+
   test('alerts are counted by state, of a rule and of sources where these are asked for', async () => {
     await end('run.failed');
     await wait(MINUTE);
