@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import {
   closePage,
+  hold,
   launchBrowser,
   newContext,
   openPageIn,
@@ -139,19 +140,12 @@ test('a list goes on where its end was reached while its first page was read aga
   const before = await height();
   await row('run-448').getByRole('checkbox').check();
   await page.getByRole('button', { name: 'Unwatch …' }).click();
-  let requests = 0;
-  let letGo = () => {};
-  const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
   const ofFirst = (url: URL) =>
     url.searchParams.get('limit') === '200' && !url.searchParams.has('cursor');
-  await page.route(ofFirst, async (route) => {
-    requests += 1;
-    await isLetGo;
-    await route.continue();
-  });
+  const held = await hold(page, ofFirst);
   await page.getByRole('dialog').getByRole('button', { name: 'Unwatch' }).click();
   // That of the list, and that of its total.
-  await waitFor(() => requests >= 2);
+  await waitFor(() => held.requests.length >= 2);
   await page.keyboard.press('End');
   // One of the last rows of the first page.
   await row('run-255').waitFor();
@@ -160,7 +154,7 @@ test('a list goes on where its end was reached while its first page was read aga
     'request',
     (request) => request.url().includes('&cursor=') && further.push(request.url()),
   );
-  letGo();
+  held.letGo();
   await waitFor(async () => (await height()) > 1.9 * before, { describe: 'two pages' });
   expect(further).toHaveLength(1);
 });

@@ -1,11 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import type { Browser, BrowserContext, Page, Route } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import {
   closePage,
   drawn,
+  hold,
   launchBrowser,
   newContext,
   openPageIn,
+  type Held,
   type WatchedPage,
 } from '../support/browser.ts';
 import { waitForWatch } from '../support/daemon-listings.ts';
@@ -58,27 +60,6 @@ async function watchRun(status: string, afterMs = 1): Promise<string> {
   return id;
 }
 
-interface Held {
-  /** The requests that came, as method and path with its query. */
-  requests: string[];
-  letGo: () => void;
-}
-
-/** Holds requests until they are let go. @param isAnswered whether the daemon answers them before */
-async function hold(url: string | RegExp, { isAnswered = false } = {}): Promise<Held> {
-  const requests: string[] = [];
-  let letGo = () => {};
-  const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
-  await page.route(url, async (route: Route) => {
-    const request = route.request();
-    const response = isAnswered ? await route.fetch() : null;
-    requests.push(`${request.method()} ${request.url().slice(stage.url.length)}`);
-    await isLetGo;
-    await (response === null ? route.continue() : route.fulfill({ response }));
-  });
-  return { requests, letGo };
-}
-
 /** Lets requests go and waits until what their answers change is drawn. */
 async function answered({ letGo, requests }: Held): Promise<void> {
   const [, path = ''] = requests[0]?.split(' ') ?? [];
@@ -108,7 +89,7 @@ describe('an answer that comes late', () => {
     ['/workflows', '**/v1/workflows?*'],
   ])('of %s is waited for, however often the screen is to be read again', async (path, url) => {
     await page.clock.install();
-    const held = await hold(url);
+    const held = await hold(page, url);
     await page.goto(`${stage.url}${path}`);
     await waitFor(() => held.requests.length > 0);
     await page.clock.runFor(18_000);
@@ -119,7 +100,7 @@ describe('an answer that comes late', () => {
 
   test('does not undo the event that came before it', async () => {
     const id = await watchRun('running');
-    const held = await hold(/\/v1\/watches\?.*limit=200/, { isAnswered: true });
+    const held = await hold(page, /\/v1\/watches\?.*limit=200/, { isAnswered: true });
     await open('/runs?status=running');
     await waitFor(() => held.requests.length > 0);
     const heard = page.waitForRequest('**/v1/attention*');
@@ -132,7 +113,7 @@ describe('an answer that comes late', () => {
 
   test('of a lookup does not replace the run that was asked for after it', async () => {
     await open('/deliveries');
-    const held = await hold(/\/v1\/lookup\?.*q=first/);
+    const held = await hold(page, /\/v1\/lookup\?.*q=first/);
     const field = page.getByLabel('Run', { exact: true });
     await field.fill('first');
     await field.press('Enter');
@@ -148,7 +129,7 @@ describe('an answer that comes late', () => {
     const id = await watchRun('failed');
     await open('/runs?status=failed');
     await row(id).getByRole('checkbox').check();
-    const held = await hold('**/v1/deliveries?*run_id=*');
+    const held = await hold(page, '**/v1/deliveries?*run_id=*');
     await page.getByRole('button', { name: 'Redeliver …' }).click();
     await waitFor(() => held.requests.length > 0);
     await place('System').click();
@@ -159,7 +140,7 @@ describe('an answer that comes late', () => {
 
   test('shows a new secret on whatever screen a user is by then', async () => {
     await open('/endpoints');
-    const held = await hold('**/v1/endpoints/ops/rotate');
+    const held = await hold(page, '**/v1/endpoints/ops/rotate');
     const card = page.getByRole('region', { name: 'ops' });
     await card.getByRole('button', { name: 'Rotate secret' }).click();
     await page.getByRole('dialog').getByRole('button', { name: 'Rotate' }).click();
@@ -182,7 +163,7 @@ describe('an answer that comes late', () => {
     };
     const [one = '', other = ''] = ids;
     await acknowledge(one);
-    const held = await hold(`**/v1/watches/${one}/acknowledge*`);
+    const held = await hold(page, `**/v1/watches/${one}/acknowledge*`);
     await page.getByLabel('Your name').press('Enter');
     await waitFor(() => held.requests.length === 1);
     await page.keyboard.press('Escape');
@@ -301,7 +282,7 @@ describe('a second click or key', () => {
     await dialog.getByLabel('Event').fill('run.failed');
     await dialog.getByLabel('Your name').fill('Ana');
     await dialog.getByLabel('Why').fill('twice');
-    const held = await hold(/\/v1\/silences$/);
+    const held = await hold(page, /\/v1\/silences$/);
     await dialog.getByLabel('Why').press('Enter');
     await waitFor(() => held.requests.length === 1);
     await dialog.getByLabel('Why').press('Enter');

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, test } from '@jest/globals';
-import type { Browser, BrowserContext, Page, Route } from 'playwright-core';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
 import {
   closePage,
   drawn,
+  hold,
   launchBrowser,
   newContext,
   openPageIn,
@@ -58,22 +59,6 @@ const row = (id: string) => page.locator(`tr[data-key="default/${id}"]`);
 async function open(path: string): Promise<void> {
   await page.goto(`${stage.url}${path}`);
   await page.getByText('Live', { exact: true }).waitFor();
-}
-
-/** Holds the page's requests of an address until they are let go, to the daemon if nothing else is said. */
-async function hold(
-  url: string | RegExp,
-  answer: (route: Route) => Promise<void> = (route) => route.continue(),
-) {
-  let requests = 0;
-  let letGo = () => {};
-  const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
-  await page.route(url, async (route) => {
-    requests += 1;
-    await isLetGo;
-    await answer(route);
-  });
-  return { requests: () => requests, letGo };
 }
 
 test('the theme and the zone of times are chosen by a switch and kept', async () => {
@@ -148,9 +133,9 @@ describe('live updates', () => {
     const first = await watchRunning();
     await open('/runs?status=running');
     await row(first).getByText('running').waitFor();
-    const held = await hold(/\/v1\/watches\?.*limit=200/);
+    const held = await hold(page, /\/v1\/watches\?.*limit=200/);
     const second = await watchRunning();
-    await waitFor(() => held.requests() > 0);
+    await waitFor(() => held.requests.length > 0);
     await page.keyboard.press('j');
     await page.locator('tbody tr.marked').waitFor();
     // The mark holds the list from the next frame on.
@@ -325,7 +310,7 @@ describe('keys', () => {
 
   test('runs that are found do not move the mark of the palette', async () => {
     const json = { data: [{ id: 'show-1', source: 'default' }] };
-    const held = await hold('**/v1/lookup?*', (route) => route.fulfill({ json }));
+    const held = await hold(page, '**/v1/lookup?*', { json });
     await page.keyboard.press('Control+k');
     await page.getByRole('combobox').fill('show');
     await page.keyboard.press('ArrowDown');
@@ -392,12 +377,12 @@ describe('ids that only other sources than Noxus have', () => {
 
 test('an error goes with the choice that it is of', async () => {
   await page.route('**/v1/workflows?since=7d', (route) => route.fulfill({ status: 500 }));
-  const held = await hold('**/v1/workflows?since=30d');
+  const held = await hold(page, '**/v1/workflows?since=30d');
   await open('/workflows?since=7d');
   const trouble = page.getByText('Cannot load');
   await trouble.waitFor();
   await page.getByLabel('Time range').selectOption('30d');
-  await waitFor(() => held.requests() > 0);
+  await waitFor(() => held.requests.length > 0);
   await drawn(page);
   expect(await trouble.count()).toBe(0);
   held.letGo();
@@ -424,8 +409,8 @@ describe('actions', () => {
     await open(`/runs/default/${id}`);
     const button = page.getByRole('button', { name: 'Acknowledge' });
     await button.waitFor();
-    const held = await hold(`**/v1/watches/${id}?*`);
-    await waitFor(() => held.requests() > 0);
+    const held = await hold(page, `**/v1/watches/${id}?*`);
+    await waitFor(() => held.requests.length > 0);
     await stage.daemon.api(`/v1/watches/${id}/acknowledge`, { by: 'Ben' });
     await button.hover();
     await page.mouse.down();
@@ -456,7 +441,7 @@ describe('actions', () => {
       const { body } = await stage.daemon.api(`/v1/deliveries?endpoint=flaky&run_id=${id}`);
       return body.data[0]?.attempt_count > 0;
     });
-    const held = await hold('**/v1/deliveries?endpoint=*');
+    const held = await hold(page, '**/v1/deliveries?endpoint=*');
     await open('/endpoints');
     const places = () =>
       Promise.all(
@@ -464,7 +449,7 @@ describe('actions', () => {
           page.getByRole('region', { name }).getByRole('button', { name: 'Test' }).boundingBox(),
         ),
       );
-    await waitFor(() => held.requests() >= 2);
+    await waitFor(() => held.requests.length >= 2);
     const before = await places();
     held.letGo();
     await page.getByText('Last error').waitFor();

@@ -111,3 +111,33 @@ export async function drawn(page: Page): Promise<void> {
     'new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))',
   );
 }
+
+/** Requests that are held. */
+export interface Held {
+  /** Those that came, as method and path with its query. */
+  requests: string[];
+  letGo: () => void;
+}
+
+/**
+ * Holds requests of a page until they are let go, and go to the daemon.
+ * @param options.isAnswered whether the daemon answers them before
+ * @param options.json what they get instead of an answer of the daemon
+ */
+export async function hold(
+  page: Page,
+  url: Parameters<Page['route']>[0],
+  { isAnswered = false, json }: { isAnswered?: boolean; json?: object } = {},
+): Promise<Held> {
+  const requests: string[] = [];
+  let letGo = () => {};
+  const isLetGo = new Promise<void>((resolve) => (letGo = resolve));
+  await page.route(url, async (route) => {
+    const given = isAnswered ? { response: await route.fetch() } : json && { json };
+    const { pathname, search } = new URL(route.request().url());
+    requests.push(`${route.request().method()} ${pathname}${search}`);
+    await isLetGo;
+    await (given === undefined ? route.continue() : route.fulfill(given));
+  });
+  return { requests, letGo };
+}
