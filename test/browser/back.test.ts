@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
 import {
@@ -8,6 +6,7 @@ import {
   launchBrowser,
   newContext,
   openPageIn,
+  violationsOf,
   type WatchedPage,
 } from '../support/browser.ts';
 import { openStage, type Stage } from '../support/dashboard-stage.ts';
@@ -44,11 +43,7 @@ afterAll(async () => {
 const LIST = '/runs?order=registered';
 
 beforeEach(async () => {
-  const script = await readFile(
-    createRequire(import.meta.url).resolve('axe-core/axe.min.js'),
-    'utf8',
-  );
-  watched = await openPageIn(context, { url: `${stage.url}${LIST}`, script });
+  watched = await openPageIn(context, { url: `${stage.url}${LIST}` });
   ({ page } = watched);
   await page.locator('tr[data-key]').first().waitFor();
 });
@@ -183,10 +178,7 @@ test('j and k on the page of a run lead to its neighbours in the list with its f
     .getByText('next, previous of the list')
     .waitFor();
   await page.keyboard.press('Escape');
-  const found = await page.evaluate(async () => {
-    const { violations } = await (globalThis as any).axe.run();
-    return violations.map(({ id }: { id: string }) => id);
-  });
+  const found = await violationsOf(page);
   expect(found).toEqual([]);
   await page.keyboard.press('Escape');
   await waitFor(async () => (await focused()) === 'default/run-77');

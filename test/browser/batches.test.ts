@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import {
@@ -7,6 +5,7 @@ import {
   launchBrowser,
   newContext,
   openPageIn,
+  violationsOf,
   type WatchedPage,
 } from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
@@ -19,13 +18,11 @@ const NARROWEST = { width: 360, height: 780 };
 let stage: Stage;
 let browser: Browser;
 let context: BrowserContext;
-let axeSource: string;
 /** The name of the batch of a test. */
 let name: string;
 let turn = 0;
 
 beforeAll(async () => {
-  axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   browser = await launchBrowser();
   stage = await openStage({ config: { rules: [] } });
   context = await newContext(browser);
@@ -382,10 +379,7 @@ describe.each([
         path(),
         async (page, { errors, foreign }) => {
           await page.locator(part).first().waitFor();
-          const found = await page.evaluate(async () => {
-            const { violations } = await (globalThis as any).axe.run();
-            return violations.map(({ id, nodes }: any) => `${id}: ${nodes[0].html.slice(0, 160)}`);
-          });
+          const found = await violationsOf(page);
           expect(found).toEqual([]);
           await page.setViewportSize(NARROWEST);
           const tooWide = () =>
@@ -396,7 +390,7 @@ describe.each([
           await waitFor(async () => !(await tooWide()));
           expect([errors, foreign]).toEqual([[], []]);
         },
-        { theme, script: axeSource, ...size },
+        { theme, ...size },
       );
     },
   );

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import type { Browser, Page } from 'playwright-core';
-import { launchBrowser, openPage } from '../support/browser.ts';
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { closePage, launchBrowser, newContext, openPageIn } from '../support/browser.ts';
 import { startDaemonProcess, stopAll, type DaemonProcess } from '../support/daemon-process.ts';
 
 /** A port on which nothing listens. */
@@ -25,11 +25,13 @@ const SEVERAL = {
 };
 
 let browser: Browser;
+let context: BrowserContext;
 let several: DaemonProcess;
 let only: DaemonProcess;
 
 beforeAll(async () => {
   browser = await launchBrowser();
+  context = await newContext(browser);
   several = await startDaemonProcess({ config: { sources: SEVERAL } });
   only = await startDaemonProcess({ config: { sources: { github: SEVERAL.github } } });
 });
@@ -45,12 +47,12 @@ async function onPage(
   { path, width }: { path: string; width: number },
   work: (page: Page) => Promise<void>,
 ): Promise<void> {
-  const { page, context, errors } = await openPage(browser, { url: `${url}${path}`, width });
+  const watched = await openPageIn(context, { url: `${url}${path}`, width });
   try {
-    await work(page);
-    expect(errors).toEqual([]);
+    await work(watched.page);
+    expect(watched.errors).toEqual([]);
   } finally {
-    await context.close();
+    await closePage(watched);
   }
 }
 

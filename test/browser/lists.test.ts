@@ -1,8 +1,12 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { closePage, launchBrowser, newContext, openPageIn } from '../support/browser.ts';
+import {
+  closePage,
+  launchBrowser,
+  newContext,
+  openPageIn,
+  violationsOf,
+} from '../support/browser.ts';
 import { openStage, WORKFLOWS, type Stage } from '../support/dashboard-stage.ts';
 import { waitFor } from '../support/wait-for.ts';
 
@@ -22,13 +26,11 @@ const DESK = { width: 1_280, height: 900 };
 let stage: Stage;
 let browser: Browser;
 let context: BrowserContext;
-let axeSource: string;
 let failed: string;
 let delivery: string;
 let alert: string;
 
 beforeAll(async () => {
-  axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   browser = await launchBrowser();
   context = await newContext(browser);
   stage = await openStage({
@@ -107,7 +109,7 @@ async function withPage(
   theme: 'light' | 'dark' = 'light',
 ): Promise<void> {
   const url = `${stage.url}${path}`;
-  const watched = await openPageIn(context, { url, width, height, theme, script: axeSource });
+  const watched = await openPageIn(context, { url, width, height, theme });
   try {
     await watched.page.locator('main h1, .empty-title').first().waitFor();
     await waitFor(async () => (await watched.page.locator('.loading').count()) === 0);
@@ -210,10 +212,7 @@ describe.each(Object.entries(LISTS))('the list %s on a phone', (name, { path, ro
         PHONE,
         async (page) => {
           await page.locator(row).first().waitFor();
-          const found = await page.evaluate(async () => {
-            const { violations } = await (globalThis as any).axe.run();
-            return violations.map(({ id, nodes }: any) => `${id}: ${nodes[0].html.slice(0, 160)}`);
-          });
+          const found = await violationsOf(page);
           expect([name, ...found]).toEqual([name]);
         },
         theme,

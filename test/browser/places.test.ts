@@ -21,6 +21,7 @@ beforeAll(async () => {
   browser = await launchBrowser();
   stage = await openStage();
   context = await newContext(browser);
+  await context.addInitScript(KEEP_PLACES);
   for (const status of ['failed', 'completed', 'awaiting_human_feedback', 'running'] as const) {
     runId = await stage.run(
       { workflow_id: WORKFLOWS.invoices, steps: [{ after_ms: 1, status, progress: 20 }] },
@@ -122,7 +123,7 @@ describe.each(['first', 'last'] as const)(
       '/workflows',
       '/system',
     ])('move nothing on %s that can be pressed', async (shape) => {
-      watched = await openPageIn(context, { url: `${stage.url}/livez`, script: KEEP_PLACES });
+      watched = await openPageIn(context, { url: `${stage.url}/livez` });
       const { page } = watched;
       // Ages would grow, and push aside what stands beside them.
       await page.clock.setFixedTime(new Date());

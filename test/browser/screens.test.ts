@@ -1,5 +1,3 @@
-import { readFile } from 'node:fs/promises';
-import { createRequire } from 'node:module';
 import { isDeepStrictEqual } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Browser, BrowserContext, Locator, Page } from 'playwright-core';
@@ -8,6 +6,7 @@ import {
   launchBrowser,
   newContext,
   openPageIn,
+  violationsOf,
   type WatchedPage,
 } from '../support/browser.ts';
 import type { Filter } from '../../src/ui/parts/filters.ts';
@@ -23,13 +22,11 @@ let context: BrowserContext;
 let failed: string;
 let delivery: string;
 let alert: string;
-let axeSource: string;
 
 beforeAll(async () => {
   browser = await launchBrowser();
   stage = await openStage();
   context = await newContext(browser);
-  axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
   const ended = (status: string, progress: number) => ({
     workflow_id: WORKFLOWS.invoices,
     age_ms: 600_000,
@@ -70,14 +67,6 @@ async function withPage(
   }
 }
 
-async function violations(page: Page): Promise<string[]> {
-  return page.evaluate(async () => {
-    const { axe } = globalThis as any;
-    const { violations: found } = await axe.run();
-    return found.map(({ id, nodes }: any) => `${id}: ${nodes[0].html.slice(0, 160)}`);
-  });
-}
-
 const SCREENS: readonly (readonly [string, () => string, string | RegExp])[] = [
   ['Now', () => '/', 'invoices'],
   ['Runs', () => '/runs', 'completed'],
@@ -101,11 +90,11 @@ describe.each(SCREENS)('the screen %s', (_name, path, words) => {
         async (page, { errors, foreign }) => {
           await page.getByText(words).first().waitFor();
           await waitFor(async () => (await page.locator('.loading').count()) === 0);
-          expect(await violations(page)).toEqual([]);
+          expect(await violationsOf(page)).toEqual([]);
           expect(errors).toEqual([]);
           expect(foreign).toEqual([]);
         },
-        { theme, script: axeSource },
+        { theme },
       );
     },
   );
@@ -264,7 +253,7 @@ describe('what needs a person', () => {
           await waiting.getByRole('link', { name: 'All 300 runs' }).waitFor();
           expect(await waiting.locator('.need-runs li').count()).toBe(21);
           await page.locator('.lane-chart').first().waitFor();
-          expect(await violations(page)).toEqual([]);
+          expect(await violationsOf(page)).toEqual([]);
           const widest = await page.evaluate('document.documentElement.scrollWidth');
           expect(widest).toBeLessThanOrEqual(width);
           await failing.getByRole('button', { name: 'Acknowledge' }).click();
@@ -274,7 +263,7 @@ describe('what needs a person', () => {
           await waitFor(() => asked.length > 0);
           expect(asked).toEqual(['POST']);
         },
-        { theme, width, script: axeSource },
+        { theme, width },
       );
     },
   );
