@@ -43,6 +43,8 @@ for (const [name, matcher] of Object.entries(matchers)) {
       Error.captureStackTrace(error, expected);
       throw error;
     }
+    // What can be read once, as a generator, may hold for the second look.
+    if (!once) throw new Error(`${name} does not hold, but did when it was asked again`);
   };
 }
 
