@@ -1,7 +1,12 @@
+import { register } from 'node:module';
+
+// For what this process loads itself, such as globalSetup; the runner of tests does so in each worker.
+register('./test/support/jest/hooks.mjs', import.meta.url);
+
 const common = {
   testEnvironment: 'node',
   testRunner: '<rootDir>/test/support/jest/test-runner.mjs',
-  // TypeScript is compiled where modules are loaded, by the process's own loader.
+  // TypeScript is compiled where modules are loaded, by hooks.mjs.
   transform: {},
 };
 
@@ -12,21 +17,21 @@ export default {
       ...common,
       displayName: 'integration',
       testMatch: ['<rootDir>/test/integration/**/*.test.ts'],
-      globalSetup: '<rootDir>/test/support/global-setup.ts',
-      globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+      globalSetup: '<rootDir>/test/support/global-setup.mts',
+      globalTeardown: '<rootDir>/test/support/global-teardown.mts',
     },
     {
       ...common,
       displayName: 'browser',
       testMatch: ['<rootDir>/test/browser/**/*.test.ts'],
-      globalSetup: '<rootDir>/test/support/require-build.ts',
+      globalSetup: '<rootDir>/test/support/require-build.mts',
     },
     {
       ...common,
       displayName: 'e2e',
       testMatch: ['<rootDir>/test/e2e/**/*.test.ts'],
-      globalSetup: '<rootDir>/test/support/e2e-setup.ts',
-      globalTeardown: '<rootDir>/test/support/e2e-teardown.ts',
+      globalSetup: '<rootDir>/test/support/e2e-setup.mts',
+      globalTeardown: '<rootDir>/test/support/e2e-teardown.mts',
     },
   ],
   // A test that failed may leave a connection open, and its process would not end.

@@ -4,7 +4,7 @@ import { createEmptyTestResult } from '@jest/test-result';
 import { getState, resetState, run, setState } from 'jest-circus';
 import { formatExecError, formatResultsErrors } from 'jest-message-util';
 
-register('./resolve-globals.mjs', import.meta.url);
+register('./hooks.mjs', import.meta.url);
 const { expect, restore } = await import('./globals.mjs');
 
 let files = 0;

@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises';
 import { basename, dirname } from 'node:path';
 import { TEST_MAIN } from './built-main.ts';
-import globalTeardown from './global-teardown.ts';
+import globalTeardown from './global-teardown.mts';
 
 export default async function e2eTeardown(): Promise<void> {
   await globalTeardown();

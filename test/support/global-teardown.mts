@@ -1,4 +1,4 @@
-import type { SuiteGlobals } from './global-setup.ts';
+import type { SuiteGlobals } from './global-setup.mts';
 
 export default async function globalTeardown(): Promise<void> {
   const globals = globalThis as SuiteGlobals;
