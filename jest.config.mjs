@@ -40,5 +40,5 @@ export default {
   testTimeout: 600_000,
   testSequencer: '<rootDir>/test/support/jest/waiting-first.mjs',
   // Most of the suite waits for other processes, so that more may run than there are cores.
-  maxWorkers: 6,
+  maxWorkers: 8,
 };
