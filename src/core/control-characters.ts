@@ -37,7 +37,8 @@ export function escapeControls(json: string): string {
   return json.replace(CONTROLS, (control) => (control === '\n' ? control : escaped(control)));
 }
 
-function escaped(control: string): string {
-  const units = Array.from({ length: control.length }, (_, at) => control.charCodeAt(at));
+/** Each UTF-16 unit of a text as JSON and JavaScript escape it. */
+export function escaped(text: string): string {
+  const units = Array.from({ length: text.length }, (_, at) => text.charCodeAt(at));
   return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('');
 }
