@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { startSimulator, type Simulator } from '../src/simulator/server.ts';
 import { waitFor } from '../test/support/wait-for.ts';
 import { startDaemon } from './support/daemon.ts';
-import type { BenchResult } from './support/figures.ts';
+import { median, rounded, type BenchResult } from './support/figures.ts';
 import { withContext, type BenchContext } from './support/context.ts';
 import { startHeldRedis } from './support/held-redis.ts';
 import { startRedis } from './support/redis.ts';
@@ -18,6 +18,9 @@ const PROGRESS_EVERY_MS = 100;
  */
 const AWAY_MS = 9_000;
 
+/** Daemons without work, two and two. */
+const PAIRS = 3;
+
 /** How long both daemons work between two faults, ms. */
 const CALM_MS = 2_000;
 
@@ -25,9 +28,11 @@ const CALM_MS = 2_000;
  * One of two daemons is away for 9 s while it sends a stream of events: frozen, or with held-up
  * replies of Redis, in turn. The other one finds it dead and sends its claims, and more. When the
  * first one comes back, it must not send its old claims. Target: no event of a run arrives after a
- * later one.
+ * later one. And of two daemons without work the one freezes that is told of the next slot first: a run that is
+ * registered at the other one is told within 5 s.
  */
 export async function benchFrozen({ rounds }: { rounds: number }): Promise<BenchResult> {
+  const waits = await Promise.all(Array.from({ length: PAIRS }, () => withContext(registerBeside)));
   return withContext(async (context) => {
     const { webhooks, faults, stop } = await setUp(context);
     const late: Record<string, number> = {};
@@ -51,12 +56,35 @@ export async function benchFrozen({ rounds }: { rounds: number }): Promise<Bench
           unit: '',
           target: { atMost: 0 },
         })),
+        {
+          name: `the longest time to tell of a run beside a frozen process, ${PAIRS} times`,
+          value: rounded(Math.max(...waits) / 1_000),
+          unit: `s (median ${rounded(median(waits) / 1_000)})`,
+          target: { atMost: 5 },
+        },
         { name: 'events sent', value: webhooks.length, unit: '' },
         { name: 'of these again', value: repeats, unit: '' },
       ],
       details: {},
     };
   });
+}
+
+/** @returns how long a run that had ended took to be told, from its registration on, ms */
+async function registerBeside(context: BenchContext): Promise<number> {
+  const redis = await startRedis(context);
+  const noxus = await startSimulator();
+  context.onEnd(() => noxus.close());
+  const { webhooks, url } = await startWebhookLog(context);
+  const options = configOf(noxus, url, `unix://${redis.socket}`);
+  const frozen = await startDaemon(context, options);
+  const other = await startDaemon(context, options);
+  await delay(CALM_MS);
+  frozen.freeze();
+  const at = Date.now();
+  await other.register([noxus.add({ steps: [{ after_ms: 0, status: 'completed' }] }).id]);
+  await waitFor(() => webhooks.length > 0, { timeoutMs: 60_000 });
+  return Date.now() - at;
 }
 
 async function setUp(context: BenchContext) {

@@ -191,6 +191,7 @@ export abstract class Process {
   queueOf(name: string): SlotQueue {
     return createSlotQueue({
       name,
+      process: this.id,
       prefix: this.stores.keys.queuePrefix,
       producer: this.connections.commands,
       consumer: this.connections.blocking,

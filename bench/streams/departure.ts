@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { waitFor } from '../../test/support/wait-for.ts';
 import type { BenchContext } from '../support/context.ts';
-import { startDaemon } from '../support/daemon.ts';
+import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
 import { openStage, type Cell } from './play.ts';
 
@@ -33,26 +33,23 @@ export async function departureFigures(
   name: string,
   cell: DepartureCell,
 ): Promise<Figure[]> {
-  const stage = await openStage(
-    context,
-    { limit: cell.limit, does: 'all' },
-    { hints: 'auto', daemons: 2 },
-  );
+  const stage = await openStage(context, { limit: cell.limit, does: 'all' }, { hints: 'auto' });
   const { simulator, daemons, config } = stage;
-  const [first, second] = daemons;
-  if (first === undefined || second === undefined) throw new Error('two daemons are needed');
+  const [first] = daemons as [BenchDaemon];
   const add = (steps: { after_ms: number; status: string }[]) =>
     simulator.add({ steps, private_bytes: 0 }).id;
   const running = { after_ms: 0, status: 'running' };
   const warm = Array.from({ length: WARM_RUNS }, () =>
     add([running, { after_ms: WARM_MS, status: 'completed' }]),
   );
-  await second.register(warm);
+  await first.register(warm);
   await delay(3 * WARM_MS);
   const ids = Array.from({ length: cell.runs }, () => add([running]));
-  await second.register(ids);
+  await first.register(ids);
   const areOpen = () => simulator.streams.open >= NEARLY_ALL * cell.runs;
   await waitFor(areOpen, { timeoutMs: OPEN_WITHIN_MS, describe: 'streams to open' });
+  // It comes when all streams are open: the one that goes listens to each of them.
+  const second = await startDaemon(context, { config, profileDir: null });
   await delay(3_000);
   const leftAt = Date.now();
   if (cell.how === 'killed') process.kill(first.pid, 'SIGKILL');

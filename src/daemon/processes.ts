@@ -25,6 +25,8 @@ const SKEW_CHANGE_MS = 100;
 export interface ClaimedWork {
   /** Makes the work of a dead process due at once. */
   takeOver(process: string): Promise<void>;
+  /** The dead process counts as live nowhere any more. */
+  forgotten?(): void;
   /** Releases claims with this process's id that it does not hold, as after a fail-over. */
   tend?(): Promise<void>;
   /** Claims may be made again, after a time in which they were not sure to stand. */
@@ -188,6 +190,7 @@ export class Processes {
       this.process.log.warn({ process: taken }, 'process.dead');
       for (const work of this.works) await work.takeOver(taken);
       await this.store.forget(taken);
+      for (const work of this.works) work.forgotten?.();
       this.dead = this.dead.filter((one) => one !== taken);
     }
   }

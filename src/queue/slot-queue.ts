@@ -17,8 +17,13 @@ const BLOCK_S = 18;
 /** The delay of a worker after an error, ms. */
 const RETRY_MS = 1_000;
 
+/** A free worker takes a slot within moments; one that waits for longer was announced to a process that hangs, ms. */
+const ANNOUNCED_MS = 1_000;
+
 export interface SlotQueueOptions {
   name: string;
+  /** The id of this process. */
+  process: string;
   /** BullMQ's key prefix, with a hash tag: all our keys share one slot of a Redis cluster. */
   prefix: string;
   /** For commands; fails fast while Redis is away. */
@@ -36,12 +41,14 @@ export interface SlotWorker {
 
 /** Starts to run slots. A run that throws ends its slot and is reported. */
 function startSlotWorker(
-  { name, prefix, consumer, onError }: SlotQueueOptions,
+  { name, process, prefix, consumer, onError }: SlotQueueOptions,
   run: () => Promise<void>,
 ): SlotWorker {
   const worker = new Worker(name, run, {
     connection: consumer,
     prefix,
+    // BullMQ notes it with each slot that this worker takes.
+    name: process,
     // It would ask for INFO, which users may lack; without it, BullMQ rounds waits up to whole seconds.
     skipVersionCheck: true,
     concurrency: 1,
@@ -78,6 +85,8 @@ export interface SlotQueue {
   ask(): Promise<void>;
   /** The number of slots that workers have taken; those of killed processes count for a while. */
   countAtWork(): Promise<number>;
+  /** The processes that have taken these slots. */
+  processesAtWork(): Promise<Set<string>>;
   work(run: () => Promise<void>): SlotWorker;
   close(): Promise<void>;
 }
@@ -92,12 +101,62 @@ export function createSlotQueue(options: SlotQueueOptions): SlotQueue {
     streams: { events: { maxLen: EVENTS_KEPT } },
   });
   queue.on('error', onError);
+  /** Workers of this process without a slot. */
+  let free = 0;
+  let check: NodeJS.Timeout | undefined;
+  const add = async () => {
+    await queue.add('slot', {});
+  };
+  const isWaiting = async () => (await queue.getWaitingCount()) > 0;
+
+  /**
+   * Redis announces a slot to the worker that waits for longest. Where that one is frozen, or its host has gone, the
+   * others would look after `BLOCK_S`: one more slot is announced to the next of them.
+   */
+  function checkSoon(): void {
+    check ??= setTimeout(() => {
+      check = undefined;
+      addWhereFree().catch(onError);
+    }, ANNOUNCED_MS).unref();
+  }
+
+  async function addWhereFree(): Promise<void> {
+    if (free === 0 || !(await isWaiting())) return;
+    await add();
+    checkSoon();
+  }
+
+  async function runWithin(run: () => Promise<void>): Promise<void> {
+    clearTimeout(check);
+    check = undefined;
+    free -= 1;
+    await run().finally(() => (free += 1));
+  }
+
   return {
     async ask() {
-      if ((await queue.getWaitingCount()) === 0) await queue.add('slot', {});
+      if (!(await isWaiting())) await add();
+      checkSoon();
     },
     countAtWork: () => queue.getActiveCount(),
-    work: (run) => startSlotWorker(options, run),
-    close: () => queue.close(),
+    async processesAtWork() {
+      const slots = await queue.getActive();
+      return new Set(slots.map((slot) => slot.processedBy ?? ''));
+    },
+    work(run) {
+      const worker = startSlotWorker(options, () => runWithin(run));
+      free += 1;
+      return {
+        isRunning: () => worker.isRunning(),
+        close(force) {
+          free -= 1;
+          return worker.close(force);
+        },
+      };
+    },
+    close() {
+      clearTimeout(check);
+      return queue.close();
+    },
   };
 }

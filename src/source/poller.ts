@@ -90,6 +90,10 @@ export class Poller {
         await schedule.takeOver(dead);
         await streams.takeOver(dead);
       }),
+    // Until then a slot may have been left to that process, which alone may have known what is due next.
+    forgotten: () => {
+      for (const { slots } of this.sources) slots.due();
+    },
     moveBack: (step: ClockStep) =>
       this.each(async ({ schedule, throttle }) => {
         await schedule.moveBack(step);

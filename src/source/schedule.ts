@@ -170,8 +170,6 @@ export class Schedule {
   /** Makes the claims of a dead process due at once. */
   async takeOver(dead: string): Promise<void> {
     await this.releaseAll(this.store.heldBy(this.source.name, dead));
-    // Only that process may have known what is due next.
-    this.source.slots.due();
   }
 
   /** Releases claims with an expired lease, and claims of this process that it does not hold. */

@@ -288,12 +288,23 @@ export class Slots {
 
   /** @returns whether other slots are at work, which claim what this process knows of */
   private async leaveToOthers(): Promise<boolean> {
-    if ((await this.queue.countAtWork()) <= 1) return false;
+    if (!(await this.areOthersAtWork())) return false;
     // This process hears its own wake-up, too.
     this.isAtWork = false;
     this.dueAt = Infinity;
     await this.source.wakeAll();
     return true;
+  }
+
+  /** Whether other live processes have slots: that of a killed one counts for a minute or two. */
+  private async areOthersAtWork(): Promise<boolean> {
+    if ((await this.queue.countAtWork()) <= 1) return false;
+    const { id, stores } = this.source.process;
+    const [atWork, live] = await Promise.all([
+      this.queue.processesAtWork(),
+      stores.processes.counters(),
+    ]);
+    return [...atWork].some((one) => one !== id && live.has(one));
   }
 }
 

@@ -22,6 +22,7 @@ async function openQueue() {
   const messages: string[] = [];
   const queue = createSlotQueue({
     name: 'slots',
+    process: 'p1',
     prefix: `{${prefix}}:lost-locks`,
     producer: redis,
     consumer: blocking,
@@ -38,7 +39,16 @@ async function openQueue() {
     });
     cleanups.push(async () => worker.close(true));
   };
-  return { queue, redis, prefix, messages, work, running: () => running, end: () => end() };
+  return {
+    queue,
+    redis,
+    blocking,
+    prefix,
+    messages,
+    work,
+    running: () => running,
+    end: () => end(),
+  };
 }
 
 test('a slot is added only where none waits, and a worker takes one at a time', async () => {
@@ -51,6 +61,30 @@ test('a slot is added only where none waits, and a worker takes one at a time', 
   expect([await queue.countAtWork(), running()]).toEqual([1, 1]);
   end();
   await waitFor(async () => running() === 2 && (await queue.countAtWork()) === 0);
+});
+
+test('a slot that was announced to a worker that hangs is announced to the next one', async () => {
+  const { queue, redis, blocking, prefix, work, running, end } = await openQueue();
+  const keyOf = (name: string) => `{${prefix}}:lost-locks:slots:${name}`;
+  // A frozen worker waits for longest, and takes no slot when it hears of one.
+  const frozen = blocking.duplicate();
+  cleanups.push(async () => frozen.disconnect());
+  const id = await frozen.client('ID');
+  const isBlocked = async (client: string) =>
+    String(await redis.client('LIST'))
+      .split('\n')
+      .some((line) => ` ${line}`.includes(client) && / flags=\w*b/.test(line));
+  const heard = frozen.bzpopmin(keyOf('marker'), 0);
+  await waitFor(() => isBlocked(` id=${id} `));
+  work();
+  await waitFor(() => isBlocked(`{${prefix}}:lost-locks:`));
+  await queue.ask();
+  expect(await heard).not.toBeNull();
+  expect(running()).toBe(0);
+  await waitFor(() => running() === 1);
+  expect(await redis.llen(keyOf('wait'))).toBe(1);
+  expect(await queue.processesAtWork()).toEqual(new Set(['p1']));
+  end();
 });
 
 test('slots that lose their locks, as in an outage, are one and the same fault', async () => {

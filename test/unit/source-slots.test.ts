@@ -19,6 +19,8 @@ const ASKED = { limiter: { limit: { requests: 10, perMs: 1_000 } }, timeoutMs: 1
 const queueOf = (ask: () => Promise<void>) => ({
   ask,
   countAtWork: async () => processes.filter(({ isAtWork }) => isAtWork).length,
+  processesAtWork: async () =>
+    new Set(processes.filter(({ isAtWork }) => isAtWork).map(({ id }) => id)),
   work: () => ({ isRunning: () => true, close: async () => undefined }),
   close: async () => undefined,
 });
@@ -38,6 +40,9 @@ let processes: Process[];
 
 /** One process: its slots, and its requests under way. */
 class Process {
+  readonly id = `p${processes.length}`;
+  /** Whether it has a counter in the store, as long as no other process has found it dead. */
+  isLive = true;
   readonly performing: { claim: string; end: () => void }[] = [];
   /** Whether requests are answered at once. */
   isQuick = true;
@@ -48,6 +53,8 @@ class Process {
     testSource({
       process: testProcess({
         config,
+        id: this.id,
+        stores: { processes: { counters } },
         monotonic: () => Date.now(),
         measureBusy: () => () => 0,
         queueOf: () => queueOf(async () => void (isQueued = true)),
@@ -76,6 +83,11 @@ class Process {
   }
 }
 
+/** The counters of live processes. */
+async function counters(): Promise<Map<string, string>> {
+  return new Map(processes.filter(({ isLive }) => isLive).map(({ id }) => [id, '1']));
+}
+
 let slots: Slots;
 let only: Process;
 
@@ -83,6 +95,7 @@ beforeEach(() => {
   jest.useFakeTimers();
   [scheduled, permits, heldMs, isQueued, claims] = [[], Infinity, 0, false, []];
   answered = Promise.resolve();
+  processes = [];
   only = new Process();
   processes = [only];
   ({ slots } = only);
@@ -302,6 +315,19 @@ describe('several processes', () => {
     claims = [];
     await pass(8_000);
     expect(claims).toHaveLength(80);
+  });
+
+  test('nothing is left to a killed process, whose slot counts as at work for a while', async () => {
+    const killed = new Process();
+    [killed.isAtWork, killed.isLive] = [true, false];
+    processes.push(killed);
+    [permits, heldMs] = [0, 100];
+    schedule(['a']);
+    slots.due();
+    await pass(1_000);
+    permits = Infinity;
+    await pass(150);
+    expect(names()).toEqual([]);
   });
 
   test('a wake-up of another process is for those that have a slot', async () => {
