@@ -28,8 +28,8 @@ const CALM_MS = 2_000;
  * One of two daemons is away for 9 s while it sends a stream of events: frozen, or with held-up
  * replies of Redis, in turn. The other one finds it dead and sends its claims, and more. When the
  * first one comes back, it must not send its old claims. Target: no event of a run arrives after a
- * later one. And of two daemons without work the one freezes that is told of the next slot first: a run that is
- * registered at the other one is told within 5 s.
+ * later one. And of two daemons without work the one freezes that hears of the next slot first: a run that is
+ * registered at the other one is notified within 5 s.
  */
 export async function benchFrozen({ rounds }: { rounds: number }): Promise<BenchResult> {
   const waits = await Promise.all(Array.from({ length: PAIRS }, () => withContext(registerBeside)));
@@ -57,7 +57,7 @@ export async function benchFrozen({ rounds }: { rounds: number }): Promise<Bench
           target: { atMost: 0 },
         })),
         {
-          name: `the longest time to tell of a run beside a frozen process, ${PAIRS} times`,
+          name: `the longest time to the webhook of a run beside a frozen process, ${PAIRS} times`,
           value: rounded(Math.max(...waits) / 1_000),
           unit: `s (median ${rounded(median(waits) / 1_000)})`,
           target: { atMost: 5 },
@@ -70,7 +70,7 @@ export async function benchFrozen({ rounds }: { rounds: number }): Promise<Bench
   });
 }
 
-/** @returns how long a run that had ended took to be told, from its registration on, ms */
+/** @returns from the registration of a run that had ended to its webhook, ms */
 async function registerBeside(context: BenchContext): Promise<number> {
   const redis = await startRedis(context);
   const noxus = await startSimulator();

@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { waitFor } from '../../test/support/wait-for.ts';
 import type { BenchContext } from '../support/context.ts';
-import { startDaemon, type BenchDaemon } from '../support/daemon.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { percentile, rounded, type Figure } from '../support/figures.ts';
 import { openStage, type Cell } from './play.ts';
 
@@ -27,15 +27,14 @@ const NEARLY_ALL = 0.9;
 /** After the last end, ms. */
 const LAST_MS = 15_000;
 
-/** Runs end while one of two daemons that listen to them goes; the other one, or its successor, reads on. */
+/** Runs end while the one of two daemons that listens to them goes; the other one, or its successor, reads on. */
 export async function departureFigures(
   context: BenchContext,
   name: string,
   cell: DepartureCell,
 ): Promise<Figure[]> {
   const stage = await openStage(context, { limit: cell.limit, does: 'all' }, { hints: 'auto' });
-  const { simulator, daemons, config } = stage;
-  const [first] = daemons as [BenchDaemon];
+  const { simulator, daemon: first, config } = stage;
   const add = (steps: { after_ms: number; status: string }[]) =>
     simulator.add({ steps, private_bytes: 0 }).id;
   const running = { after_ms: 0, status: 'running' };
@@ -73,7 +72,7 @@ export async function departureFigures(
   const [max, p95] = [Math.max(...delays), percentile(delays, 0.95)];
   return [
     {
-      name: `${name}: the longest delay after one of two listening processes is ${cell.how}`,
+      name: `${name}: the longest delay after the process that listens is ${cell.how}`,
       value: rounded(max),
       unit: `s (p95 ${rounded(p95)}; ${cell.runs} streams at ${cell.limit} requests/s, open again after ${rounded(reopened / 1_000)} s)`,
       target: { atMost: 6 },

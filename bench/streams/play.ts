@@ -91,19 +91,15 @@ const FAULTS: Partial<Record<Behaviour, FaultInput>> = {
 /** The daemon on a fake Noxus of its own. */
 export interface Stage {
   simulator: Simulator;
-  daemons: BenchDaemon[];
-  /** The configuration of the daemons. */
+  daemon: BenchDaemon;
+  /** The configuration of the daemon. */
   config: Record<string, unknown>;
 }
 
 export async function openStage(
   context: BenchContext,
   { limit, does }: Pick<Cell, 'limit' | 'does'>,
-  {
-    hints,
-    daemons = 1,
-    isGrown = false,
-  }: { hints: 'auto' | 'off'; daemons?: number; isGrown?: boolean },
+  { hints, isGrown = false }: { hints: 'auto' | 'off'; isGrown?: boolean },
 ): Promise<Stage> {
   const redis = await startRedis(context);
   const simulator = await startSimulator();
@@ -111,18 +107,13 @@ export async function openStage(
   const fault = FAULTS[does];
   if (fault !== undefined) simulator.fault(fault);
   const config = configOf(redis, sourceAt(simulator, limit), { hints });
-  const started: BenchDaemon[] = [];
-  for (let at = 0; at < daemons; at += 1) {
-    started.push(
-      await startDaemon(context, { config, profileDir: null, isGrown, inspect: isGrown }),
-    );
-  }
-  return { simulator, daemons: started, config };
+  const options = { config, profileDir: null, isGrown, inspect: isGrown };
+  const daemon = await startDaemon(context, options);
+  return { simulator, daemon, config };
 }
 
 /** Plays a cell: as many runs as there are, of which each that ends is followed by a new one. */
-export async function play(cell: Cell, { simulator, daemons }: Stage): Promise<Played> {
-  const [daemon] = daemons as [BenchDaemon];
+export async function play(cell: Cell, { simulator, daemon }: Stage): Promise<Played> {
   const crowd = new Crowd(cell, simulator, daemon);
   if (cell.isCold !== true) await crowd.warmUp();
   await crowd.begin();

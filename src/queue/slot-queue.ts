@@ -101,7 +101,7 @@ export function createSlotQueue(options: SlotQueueOptions): SlotQueue {
     streams: { events: { maxLen: EVENTS_KEPT } },
   });
   queue.on('error', onError);
-  /** Workers of this process without a slot. */
+  /** Workers of this process without a slot; one that is closed with a slot counts less until that ends. */
   let free = 0;
   let check: NodeJS.Timeout | undefined;
   const add = async () => {
@@ -121,7 +121,7 @@ export function createSlotQueue(options: SlotQueueOptions): SlotQueue {
   }
 
   async function addWhereFree(): Promise<void> {
-    if (free === 0 || !(await isWaiting())) return;
+    if (free <= 0 || !(await isWaiting())) return;
     await add();
     checkSoon();
   }

@@ -112,11 +112,13 @@ test('claims of a dead process are taken over within seconds, and the process is
   });
   await processes.beat('dead');
   const found: unknown[] = [];
+  let known: Promise<Map<string, string>> | undefined;
   const work = {
     ...idle,
     takeOver: async (process: string) => {
       for await (const held of claims.heldBy(process)) found.push(...held);
     },
+    forgotten: () => void (known = stores.processes.counters()),
   };
   const { process, lines } = processOf('judge', { work });
   process.start(stray);
@@ -124,6 +126,8 @@ test('claims of a dead process are taken over within seconds, and the process is
   expect(await process.list()).toMatchObject([{ id: 'judge', name: 'here:1', version: '0' }]);
   await waitFor(async () => !(await processes.counters()).has('dead'));
   expect(found).toEqual([{ member: 'a/1', token }]);
+  // From then on nothing is left to it.
+  expect((await waitFor(() => known)).has('dead')).toBe(false);
   expect(lines).toContainEqual(expect.objectContaining({ msg: 'process.dead', process: 'dead' }));
   await process.stop(false);
   expect((await processes.counters()).size).toBe(0);
