@@ -159,7 +159,7 @@ export class FollowedLists implements ListFollower {
     this.marks.set(workflowId, marks);
     const createdAts = runs.map(({ created }) => toMs(created));
     const shown = { page, runs: runs.length, isLast, at, createdAts };
-    marks.set(page, markOf(shown, marks.get(1) ?? null));
+    marks.set(page, markOf(shown));
   }
 
   private known(workflowId: string | null, now: number): PlannedList | null {

@@ -562,7 +562,7 @@ function traceOf(
   const createdAts = runs.flatMap(({ created_at: at }) => (at === null ? [] : [Date.parse(at)]));
   const shown = { page: read.page, runs: runs.length, isLast, at: readAt, createdAts };
   return {
-    mark: { ...markOf(shown, record.first), bytes },
+    mark: { ...markOf(shown), bytes },
     hints: [...findings.changed, ...findings.unseen]
       .filter(({ watch }) => !judged.open.has(watch.runId))
       .map(({ watch, listed }) => ({ runId: watch.runId, hint: hintOf(watch, listed, readAt) })),

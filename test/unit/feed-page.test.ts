@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { headAt, offsetsOf } from '../../src/core/feed/page-layout.ts';
+import { offsetsOf } from '../../src/core/feed/page-layout.ts';
 import type { ListMember } from '../../src/core/feed/member.ts';
 import {
   comparePage,
@@ -254,7 +254,6 @@ describe('where runs stand in a list', () => {
     runs: 100,
     isLast,
     at: NOON,
-    head: null as number | null,
   });
 
   test('runs of an unread list are placed by their own number', () => {
@@ -266,39 +265,44 @@ describe('where runs stand in a list', () => {
     expect(offsetsOf([1_500, 1_000, 850, 750, 601], marks, 100)).toEqual([0, 1, 150, 250, 400]);
   });
 
-  test('a page moves on by the runs that have come since it was read', () => {
-    // Ten runs a second come; the daemon's clock is an hour behind that of the source.
-    const read = (page: number, agoMs: number) => ({
-      ...mark(page, -agoMs - (page - 1) * 10_000, -agoMs - page * 10_000 + 100),
-      at: NOON - 3_600_000 - agoMs,
-      head: -agoMs,
-    });
-    // Page 3 is not read any more; page 2 was read a second before the first.
-    const marks = [read(1, 0), read(2, 1_000), read(3, 30_000)];
-    const at = [-5_000, -15_000, -25_000, -35_000, -55_000];
-    expect(offsetsOf(at, marks, 100).map((offset) => Math.round(offset / 10))).toEqual([
-      5, 15, 25, 35, 55,
-    ]);
-    // A watched run that is newer than all that was read moves them all.
-    expect(offsetsOf([50, -5_000, -25_000], marks, 100)).toEqual([0, 51, 251]);
-    // What was not read yet may be old.
-    expect(offsetsOf([Infinity, -5_000], marks, 100)).toEqual([0, 50]);
-  });
+  test.each([
+    ['as those of the source', 0],
+    ['an hour behind that of the source', -3_600_000],
+  ])(
+    'a page moves on by the runs that have come since it was read, by a clock %s',
+    (_, aheadMs) => {
+      // Ten runs a second come.
+      const read = (page: number, agoMs: number) => ({
+        ...mark(page, NOON - agoMs - (page - 1) * 10_000, NOON - agoMs - page * 10_000 + 100),
+        at: NOON + aheadMs - agoMs,
+      });
+      // Page 3 is not read any more; page 2 was read a second before the first.
+      const marks = [read(1, 0), read(2, 1_000), read(3, 30_000)];
+      const placed = (...times: number[]) =>
+        offsetsOf(
+          times.map((at) => NOON + at),
+          marks,
+          100,
+        );
+      const at = [-5_000, -15_000, -25_000, -35_000, -55_000];
+      expect(placed(...at).map((offset) => Math.round(offset / 10))).toEqual([5, 15, 25, 35, 55]);
+      // A watched run that is newer than all that was read moves them all.
+      expect(placed(50, -5_000, -25_000)).toEqual([0, 51, 251]);
+      // What was not read yet may be old.
+      expect(placed(Infinity, -5_000)).toEqual([0, 50]);
+    },
+  );
 
-  test('runs that were created at once do not move pages for which none has come since', () => {
-    const read = (page: number) => ({
-      ...mark(page, 1_000 - page * 10, 991 - page * 10),
-      head: headAt({ newest: 990, at: NOON + 500 }, NOON + page * 500),
-    });
-    const marks = [1, 2, 3].map(read);
-    expect(offsetsOf([990, 975, 965], marks, 100)).toEqual([0, 155, 255]);
-  });
-
-  test('the newest run of a list is as old as its first page said, or newer', () => {
-    expect(headAt(null, NOON)).toBeNull();
-    expect(headAt({ newest: Math.max(), at: NOON }, NOON)).toBeNull();
-    expect(headAt({ newest: 5_000, at: NOON }, NOON + 700)).toBe(5_700);
-    expect(headAt({ newest: 5_000, at: NOON }, NOON - 700)).toBe(5_000);
+  test('runs that come together in a quiet list are where its pages show them', () => {
+    // The first page was read when it was the only one, four seconds before.
+    const before = { ...mark(1, NOON - 8_000, NOON - 8_001, true), runs: 30, at: NOON - 4_000 };
+    const pageOf = (page: number) => mark(page, NOON - 100 * page, NOON - 100 * page - 99);
+    const read = Array.from({ length: 9 }, (_, at) => ({ ...pageOf(at + 2), at: NOON + 2_000 }));
+    const times = Array.from({ length: 1_000 }, (_, at) => NOON - 100 - at);
+    expect(offsetsOf(times, [before, ...read], 100).at(-1)).toBe(999);
+    const first = { ...pageOf(1), at: NOON + 3_000 };
+    const offsets = offsetsOf(times, [first, ...read], 100);
+    expect(offsets.every((offset, at) => Math.abs(offset - at) <= 1)).toBe(true);
   });
 
   test('runs that were created at once are placed apart', () => {

@@ -100,7 +100,6 @@ describe('the plan of a feed', () => {
       runs: 100,
       isLast: false,
       at: 0,
-      head: null,
     }));
     const all = [list({ marks }), list({ workflowId: 'workflow-0' })];
     const plan = planFeed([...others, ...far], all, AMPLE);

@@ -9,38 +9,17 @@ export interface PageMark {
   isLast: boolean;
   /** When it was read, ms since the epoch. */
   at: number;
-  /** When the newest run of the list was created at that time, see {@link headAt}; null where it was not known. */
-  head: number | null;
-}
-
-/**
- * When the newest run of a list was created as far as is known, by the source's clock: what was created since its
- * first page was read is not known.
- * @param first the mark of its first page, null where that was never read
- * @param at ms since the epoch
- * @returns null where that page was not read, or showed no run
- */
-export function headAt(first: Pick<PageMark, 'newest' | 'at'> | null, at: number): number | null {
-  // As JSON, the newest of no runs is null.
-  if (first === null || !Number.isFinite(first.newest)) return null;
-  return first.newest + Math.max(0, at - first.at);
 }
 
 /**
  * What a read of a page shows of where it lies.
  * @param read.createdAts of the runs on it, as far as they are known
- * @param first the mark of the first page as it was last read; null where it never was
  */
-export function markOf(
-  {
-    createdAts,
-    ...read
-  }: Pick<PageMark, 'page' | 'runs' | 'isLast' | 'at'> & { createdAts: readonly number[] },
-  first: Pick<PageMark, 'newest' | 'at'> | null,
-): PageMark {
-  const [newest, oldest] = [Math.max(...createdAts), Math.min(...createdAts)];
-  const head = headAt(read.page === 1 ? { newest, at: read.at } : first, read.at);
-  return { ...read, newest, oldest, head };
+export function markOf({
+  createdAts,
+  ...read
+}: Omit<PageMark, 'newest' | 'oldest'> & { createdAts: readonly number[] }): PageMark {
+  return { ...read, newest: Math.max(...createdAts), oldest: Math.min(...createdAts) };
 }
 
 /** A point of a list: so many runs come before one of this creation time. */
@@ -94,10 +73,12 @@ function pointsOf(
 ): Point[] {
   const points: Point[] = [];
   const sorted = [...marks].sort((a, b) => a.page - b.page);
+  const aheadMs = sourceAheadMs(marks);
   let last: PageMark | undefined;
   for (const mark of sorted) {
-    const { page, newest, oldest, runs, head } = mark;
-    const offset = (page - 1) * size + runsSince(head, withEnd(points, last), createdAts);
+    const { page, newest, oldest, runs, at } = mark;
+    const since = runsSince(at + aheadMs, withEnd(points, last), createdAts);
+    const offset = (page - 1) * size + since;
     const ends = [
       { at: newest, offset },
       { at: oldest, offset: offset + Math.max(0, runs - 1) },
@@ -114,19 +95,22 @@ function withEnd(points: Point[], last: PageMark | undefined): Point[] {
 }
 
 /**
- * How many runs have come since one of this creation time headed the list. They stand before it now, or are watched
+ * How far the clock of the source is ahead of ours, at the least, ms: no run was created after it was read. How far it
+ * may be behind is not known, so that runs that came within as much time after a read are not held to be new.
+ */
+function sourceAheadMs(marks: readonly PageMark[]): number {
+  return Math.max(0, ...marks.map(({ newest, at }) => newest - at));
+}
+
+/**
+ * How many runs have come since this time, by the source's clock. They stand before what was read then, or are watched
  * and newer than all that was read.
  */
-function runsSince(
-  head: number | null,
-  points: readonly Point[],
-  createdAts: readonly number[],
-): number {
-  if (head === null) return 0;
-  const older = points.findIndex(({ at }) => at <= head);
+function runsSince(time: number, points: readonly Point[], createdAts: readonly number[]): number {
+  const older = points.findIndex(({ at }) => at <= time);
   const [before, after] = [points[older - 1], points[older]];
-  if (before !== undefined && after !== undefined) return placeBetween(before, after, head);
-  return createdAts.filter((at) => at > head && at < Infinity).length;
+  if (before !== undefined && after !== undefined) return placeBetween(before, after, time);
+  return createdAts.filter((at) => at > time && at < Infinity).length;
 }
 
 /** The list goes on as its last page that was read, or does not go on at all. */

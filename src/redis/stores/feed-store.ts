@@ -54,8 +54,6 @@ export interface PageRecord {
   trust: ListTrust | null;
   /** When a single poll last checked the list; 0 for never. */
   checkedAt: number;
-  /** The first page of the list as it was last read; null for never. */
-  first: StoredMark | null;
 }
 
 /** What a page leaves behind. */
@@ -123,8 +121,8 @@ export class FeedStore {
    */
   async pageRecord(list: RunList, runIds: readonly string[], isBare: boolean): Promise<PageRecord> {
     const watchKeys = runIds.map((runId) => ({ source: list.source, runId }));
-    const [[trust = null, checked, first = null], watches, hints] = await Promise.all([
-      this.redis.hmget(this.keys.list(list), 'trust', 'checked', markField(1)),
+    const [[trust = null, checked], watches, hints] = await Promise.all([
+      this.redis.hmget(this.keys.list(list), 'trust', 'checked'),
       this.watchesOf(watchKeys, isBare),
       this.hints(list.source, runIds),
     ]);
@@ -133,7 +131,6 @@ export class FeedStore {
       hints,
       trust: jsonOrNull(trust) as ListTrust | null,
       checkedAt: Number(checked ?? 0),
-      first: first === null ? null : storedMark(first),
     };
   }
 
@@ -221,11 +218,6 @@ function markField(page: number): string {
   return `${MARK}${page}`;
 }
 
-function storedMark(text: string): StoredMark {
-  // Older versions do not write the head.
-  return { head: null, ...(JSON.parse(text) as Omit<StoredMark, 'head'>) };
-}
-
 /** What the fields of a list's hash say. @param since marks of pages that were read before are too old */
 function listRecord(fields: Record<string, string>, since: number): Omit<ListRecord, 'list'> {
   const { trust = null, size } = fields;
@@ -233,7 +225,7 @@ function listRecord(fields: Record<string, string>, since: number): Omit<ListRec
   const oldMarks: string[] = [];
   for (const [name, text] of Object.entries(fields)) {
     if (!name.startsWith(MARK)) continue;
-    const mark = storedMark(text);
+    const mark = JSON.parse(text) as StoredMark;
     if (mark.at > since) marks.push(mark);
     else oldMarks.push(name);
   }
