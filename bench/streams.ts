@@ -60,7 +60,10 @@ const CELLS = new Map<string, Cell>([
 const SIDE_BY_SIDE = [
   ['20x60s-cold', '20x5s-5-all'],
   ['200x60s-5-all', '200x60s-0.2-ends', '200x60s-5-ends'],
+  ['200x5s-5-nothing', '200x5s-5-breaks'],
   ['200x60s-5-lies', '200x60s-5-breaks', '200x60s-5-404', '200x60s-5-hangs'],
+  ['1000x600s-0.2-all', AT_ONCE],
+  ['wait', 'killed'],
 ];
 
 const SPECIAL = new Map<string, (context: BenchContext) => Promise<Figure[]>>([
