@@ -64,6 +64,7 @@ const SIDE_BY_SIDE = [
   ['200x60s-5-lies', '200x60s-5-breaks', '200x60s-5-404', '200x60s-5-hangs'],
   ['1000x600s-0.2-all', AT_ONCE],
   ['wait', 'killed'],
+  ['500-killed', '500-restarted'],
 ];
 
 const SPECIAL = new Map<string, (context: BenchContext) => Promise<Figure[]>>([

@@ -51,12 +51,17 @@ const OTHERS = 30;
 const LIFE_MS = 6_000;
 const API_EVERY_MS = 100;
 
+/** Of all streams together, 32 MiB of events that have begun are kept (`fetch/event-stream.ts`). */
+const MOST_HELD_MB = 40;
+
 /** Delays and answers below these are alike, s. */
 const ALIKE_S = 0.1;
 
 interface Measured {
   delayS: number;
   apiS: number;
+  /** What the process holds after a collection, while streams go on. */
+  heldMb: number;
   rssMb: number;
 }
 
@@ -74,10 +79,10 @@ export async function hostileFigures(context: BenchContext): Promise<Figure[]> {
     figure('delay p95 of other runs', 'delayS'),
     figure('answers of the API p95', 'apiS'),
     {
-      name: 'hostile: memory beyond that of a quiet daemon',
-      value: rounded(hostile.rssMb - quiet.rssMb),
-      unit: 'MB',
-      target: { atMost: 60 },
+      name: 'hostile: memory that is held beyond that of a quiet daemon',
+      value: rounded(hostile.heldMb - quiet.heldMb),
+      unit: `MB (RSS ${rounded(hostile.rssMb)}, quiet ${rounded(quiet.rssMb)})`,
+      target: { atMost: MOST_HELD_MB },
     },
   ];
 }
@@ -93,6 +98,7 @@ async function measure(context: BenchContext, isHostile: boolean): Promise<Measu
     profileDir: null,
     // So that the two differ in memory by the attacks alone.
     isGrown: true,
+    inspect: true,
   });
   const add = (lifeMs: number) =>
     simulator.add({
@@ -122,8 +128,14 @@ async function measure(context: BenchContext, isHostile: boolean): Promise<Measu
     return (found?.data.detection_delay_ms ?? Infinity) / 1_000;
   });
   const { rssBytes } = await daemon.usage();
+  const { heapBytes, bufferBytes, nativeBytes } = await daemon.inspect();
   await daemon.end();
-  return { delayS: percentile(delays, 0.95), apiS: api, rssMb: rssBytes / MEBIBYTE };
+  return {
+    delayS: percentile(delays, 0.95),
+    apiS: api,
+    heldMb: (heapBytes + bufferBytes + nativeBytes) / MEBIBYTE,
+    rssMb: rssBytes / MEBIBYTE,
+  };
 }
 
 /** How long the API takes to answer, p95, s. */
