@@ -293,6 +293,16 @@ describe('where runs stand in a list', () => {
     },
   );
 
+  test('runs that were created at once do not move pages for which none has come since', () => {
+    const read = (page: number) => ({
+      ...mark(page, NOON + 1_000 - page * 10, NOON + 991 - page * 10),
+      at: NOON + 1_000 + page * 500,
+    });
+    const marks = [1, 2, 3].map(read);
+    const times = [990, 975, 965].map((at) => NOON + at);
+    expect(offsetsOf(times, marks, 100)).toEqual([0, 155, 255]);
+  });
+
   test('runs that come together in a quiet list are where its pages show them', () => {
     // The first page was read when it was the only one, four seconds before.
     const before = { ...mark(1, NOON - 8_000, NOON - 8_001, true), runs: 30, at: NOON - 4_000 };
